@@ -1,0 +1,1 @@
+"""LLMSpell agents: builder, lifecycle and the tool-calling loop."""

@@ -1,0 +1,1 @@
+"""Script engines for LLMSpell: Lua through lupa, value conversion, the portal."""

@@ -1,0 +1,1 @@
+"""Configuration discovery, precedence and validation for LLMSpell."""

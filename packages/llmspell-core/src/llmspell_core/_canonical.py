@@ -1,0 +1,96 @@
+"""Canonical JSON: one text for one value, whatever the key order.
+
+The rules follow RFC 8785 where it matters for identity (sorted keys, no insignificant white
+space, UTF-8); bytes, which JSON lacks, become ``{"$bytes": base64}``, and the floats that JSON
+cannot hold become ``{"$float": "nan" | "inf" | "-inf"}``.
+"""
+
+from __future__ import annotations
+
+import json
+from binascii import Error as Base64Error
+from typing import Any, cast
+
+
+def _plain(value: Any) -> Any:
+    to_dict = getattr(value, "to_dict", None)
+    if to_dict is not None:
+        return to_dict()
+    if isinstance(value, bytes | bytearray | memoryview):
+        from base64 import b64encode
+
+        return {"$bytes": b64encode(bytes(cast("bytes", value))).decode("ascii")}
+    if isinstance(value, set | frozenset):
+        return sorted(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    isoformat = getattr(value, "isoformat", None)
+    if isoformat is not None:
+        return isoformat()
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    if hasattr(value, "keys"):
+        return dict(value)
+    if hasattr(value, "value"):
+        return value.value
+    raise TypeError(f"{type(value).__name__} has no canonical JSON form")
+
+
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+).encode
+
+
+def canonical(value: Any) -> str:
+    """The canonical JSON text of *value*.
+
+    Accepts JSON values, bytes, sets, dates, paths, enums and anything with ``to_dict()``.
+
+    Raises:
+        TypeError: for a value that has no JSON form.
+    """
+    try:
+        return _encode(value)
+    except (ValueError, TypeError):
+        # Either a NaN or infinity, or keys of mixed types: both rare, so the walk is paid here.
+        return _encode(_walk(value))
+
+
+def _walk(value: Any) -> Any:
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            return {"$float": repr(value)}
+        return value
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, dict):
+        return {str(k): _walk(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, list | tuple):
+        return [_walk(item) for item in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return _walk(_plain(value))
+
+
+def from_canonical(text: str) -> Any:
+    """The value that `canonical` wrote; bytes and special floats come back as they were."""
+    if '"$bytes"' in text or '"$float"' in text:
+        return json.loads(text, object_hook=_revive)
+    return json.loads(text)
+
+
+def _revive(mapping: dict[str, Any]) -> Any:
+    if len(mapping) == 1:
+        if "$bytes" in mapping:
+            from base64 import b64decode
+
+            try:
+                return b64decode(mapping["$bytes"], validate=True)
+            except (Base64Error, TypeError, ValueError):
+                return mapping
+        if mapping.get("$float") in ("nan", "inf", "-inf"):
+            return float(mapping["$float"])
+    return mapping
+
+
+def digest(text: str) -> str:
+    """A 128-bit BLAKE2b digest of *text* in hex: the identity of a canonical request."""
+    from hashlib import blake2b
+
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,0 +1,259 @@
+"""The vocabulary to declare what scripts see, independent of the script language.
+
+A script global is a plain typed Python class marked with `script_global`; what its methods hand
+out (agents, builders, timers) are instances of classes marked with `script_object`. Methods
+marked with `exposed` are reachable from scripts, properties marked with `attribute` are fields.
+The engine compiles each declaration once into the script-facing function: snake_case and
+camelCase names, dot and colon calls, optional trailing arguments, conversion by annotation, the
+failure convention, and for an ``async def`` the hop to the event loop. A plain ``def`` runs
+inline on the script's thread and must not block.
+
+Annotations say how arguments are converted:
+
+=========================  ==================================================================
+``str``                    text; numbers are accepted and formatted
+``int``, ``float``         numbers; numeric text is accepted
+``bool``                   true or false
+``bytes``                  the bytes of a script string
+``dict[str, Any]``         a table; an empty table is ``{}``
+``list[…]``                a sequence; an empty table is ``[]``; a single value is refused
+``ScriptFunction``         a function of the script
+a `script_object` class    a handle made by that class
+``Any``                    whatever it is: tables become dicts or lists, functions
+                           `ScriptFunction`, handles their object
+``… | None``               nil or missing is None
+=========================  ==================================================================
+
+Results are converted back: None, booleans, numbers, ``str``, ``bytes``, lists, dicts and the
+classes `Record`, `Items`, `Live`, `Returns` below, nested as needed; `script_object` instances
+become handles, the same instance the same handle.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from llmspell_core._errors import LLMSpellError
+
+if TYPE_CHECKING:
+    from llmspell_core._context import ExecutionContext
+    from llmspell_core._services import Services
+
+C = TypeVar("C", bound=type)
+F = TypeVar("F", bound=Callable[..., Any])
+
+Failure = Literal["raise", "pair", "table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How a method is reached from scripts, see `exposed`."""
+
+    names: tuple[str, ...] = ()
+    fails: Failure = "raise"
+    raises: tuple[type[LLMSpellError], ...] = ()
+    async_twin: bool = False
+
+
+def exposed(
+    *,
+    names: tuple[str, ...] = (),
+    fails: Failure = "raise",
+    raises: tuple[type[LLMSpellError], ...] = (),
+    async_twin: bool = False,
+) -> Callable[[F], F]:
+    """Make a method reachable from scripts.
+
+    Args:
+        names: Further names, besides the method's own in snake_case and camelCase.
+        fails: What an `LLMSpellError` becomes: ``raise``; ``pair`` returns ``nil, message``;
+            ``table`` returns ``{success=false, error=message, error_type, error_details}`` and
+            the message. Wrong arguments always raise.
+        raises: Error classes that are raised whatever *fails* says: misuse.
+        async_twin: Also offer ``<name>_async`` / ``<name>Async``, which take a callback last
+            and return a promise.
+    """
+
+    def mark(function: F) -> F:
+        function.__script__ = Exposure(names, fails, raises, async_twin)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def attribute(getter: Callable[[Any], Any]) -> property:
+    """A property that scripts read as a field of the handle."""
+    getter.__script__ = True  # type: ignore[attr-defined]
+    return property(getter)
+
+
+def script_global(name: str) -> Callable[[C], C]:
+    """Declare the class of a script global. It is constructed with the `ScriptHost`, once per
+    script state, at the first touch. ``__script_index__(self, key)``, where defined, answers
+    fields that no method has (``Tool.calculator``).
+    """
+
+    def mark(cls: C) -> C:
+        cls.__script_name__ = name
+        cls.__script_kind__ = "global"
+        return cls
+
+    return mark
+
+
+def script_object(name: str) -> Callable[[C], C]:
+    """Declare a class whose instances scripts hold as handles; ``tostring`` gives
+    ``name(x)`` with the instance's ``name`` attribute, where it has one.
+    """
+
+    def mark(cls: C) -> C:
+        cls.__script_name__ = name
+        cls.__script_kind__ = "object"
+        return cls
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A result table. With `text`, ``tostring`` and ``..`` give it."""
+
+    fields: Mapping[str, Any]
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A result that is a sequence and a record: ``#r``, ``ipairs`` and ``pairs`` see the items
+    only, the fields answer by name.
+    """
+
+    items: Sequence[Any]
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Live(dict[str, Any]):
+    """A dict that scripts see as a table and change in place."""
+
+
+class Returns(tuple[Any, ...]):
+    """Several return values: ``Returns((result, None))``."""
+
+    __slots__ = ()
+
+
+class ScriptFunction(ABC):
+    """A function of the script. It runs on the script's own thread, never elsewhere."""
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """``file:line`` of its definition."""
+
+    @abstractmethod
+    async def __call__(self, *args: Any, context: ExecutionContext | None = None) -> Any:
+        """Call it from the event loop, while the script waits; *context* is what its own
+        effects belong to.
+
+        Raises:
+            ScriptError: when it raised.
+        """
+
+    @abstractmethod
+    def call(self, *args: Any) -> Any:
+        """Call it from an inline method, on the script's thread."""
+
+
+class ScriptHost(ABC):
+    """What a script global is constructed with."""
+
+    @property
+    @abstractmethod
+    def services(self) -> Services:
+        """The services of the kernel."""
+
+    @property
+    @abstractmethod
+    def context(self) -> ExecutionContext:
+        """The context of the execution in progress; ask anew at each call."""
+
+    @abstractmethod
+    def write(self, stream: Literal["stdout", "stderr"], text: str) -> None:
+        """Emit output of the script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A script. `name` stands in messages; `path` is its file, if it has one.
+
+    With `expression`, a bare expression is evaluated and returned (``exec``, notebooks).
+    """
+
+    text: str
+    name: str
+    path: str | None = None
+    expression: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptArguments:
+    """What the script finds in ``ARGS``: all values are text."""
+
+    script: str = "<inline>"
+    positional: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptResult:
+    """What came of an execution. `exit_code` is set when the script called ``os.exit``."""
+
+    value: Any
+    duration_ms: float
+    exit_code: int | None = None
+
+
+Output = Callable[[Literal["stdout", "stderr"], str], None]
+Input = Callable[[str], str | None]
+
+
+class ScriptState(ABC):
+    """A running interpreter with its globals: an actor whose one thread owns it for life."""
+
+    @abstractmethod
+    def submit(
+        self, source: Source, context: ExecutionContext, arguments: ScriptArguments | None = None
+    ) -> Any:
+        """Queue an execution; returns a ``concurrent.futures.Future`` of `ScriptResult`.
+
+        Its exceptions: `ScriptError`, `LLMTimeoutError` (the context's deadline),
+        `ResourceLimitError` (memory), `ExecutionCancelled`.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Interrupt what runs, end the thread, free the interpreter."""
+
+
+class ScriptEngine(ABC):
+    """A script language. The entry-point group ``llmspell.engines`` holds classes of it, made
+    with the `Services`; states read their limits from the configuration.
+    """
+
+    language: str
+    suffixes: tuple[str, ...]
+
+    @abstractmethod
+    def open_state(self, *, output: Output, input: Input | None = None) -> ScriptState:
+        """A fresh state. *output* is called on the state's thread, line by line; *input* is
+        asked with a prompt for a line, None means the end.
+        """
+
+
+def camel(name: str) -> str:
+    """``get_info`` → ``getInfo``."""
+    head, *rest = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in rest)

@@ -1,0 +1,1 @@
+"""LLMSpell's in-process event bus."""

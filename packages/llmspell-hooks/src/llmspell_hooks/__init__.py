@@ -1,0 +1,1 @@
+"""LLMSpell hook points and their executor."""

@@ -1,0 +1,1 @@
+"""The LLMSpell kernel: runtime, run ledger, state."""

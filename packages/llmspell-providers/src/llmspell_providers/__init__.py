@@ -1,0 +1,1 @@
+"""Model providers for LLMSpell over httpx."""

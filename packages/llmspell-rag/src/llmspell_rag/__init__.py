@@ -1,0 +1,1 @@
+"""Ingestion, chunking, embedding and retrieval with citations for LLMSpell."""

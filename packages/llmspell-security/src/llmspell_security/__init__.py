@@ -1,0 +1,1 @@
+"""Path, network and process policy for LLMSpell."""

@@ -1,0 +1,1 @@
+"""Key/value and vector storage back ends for LLMSpell."""

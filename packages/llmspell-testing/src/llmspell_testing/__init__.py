@@ -1,0 +1,1 @@
+"""Public test doubles, fixtures and one conformance suite per LLMSpell abstract base."""

@@ -1,0 +1,1 @@
+"""LLMSpell's built-in tools and the tool execution pipeline."""

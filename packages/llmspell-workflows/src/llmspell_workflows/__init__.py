@@ -1,0 +1,1 @@
+"""LLMSpell workflows: sequential, parallel, conditional and loop."""
