@@ -360,6 +360,9 @@ if TYPE_CHECKING:
         StateStore as StateStore,
     )
     from llmspell_core._stores import (
+        StateUsage as StateUsage,
+    )
+    from llmspell_core._stores import (
         StorageBackend as StorageBackend,
     )
     from llmspell_core._stores import (
@@ -499,6 +502,7 @@ __all__ = [  # noqa: RUF022 - sorted
     "Severity",
     "Source",
     "StateStore",
+    "StateUsage",
     "StorageBackend",
     "StorageError",
     "StorageStats",
@@ -635,6 +639,7 @@ _HOMES = {
     "Severity": "_errors",
     "Source": "_script",
     "StateStore": "_stores",
+    "StateUsage": "_stores",
     "StorageBackend": "_stores",
     "StorageError": "_errors",
     "StorageStats": "_stores",

@@ -231,8 +231,18 @@ class Security(ABC):
     """The policy: what a script or a tool may reach."""
 
     @abstractmethod
-    def path(self, path: str, mode: Literal["read", "write"], context: ExecutionContext) -> str:
+    def path(
+        self,
+        path: str,
+        mode: Literal["read", "write"],
+        context: ExecutionContext,
+        *,
+        caller: Literal["script", "tool"] = "script",
+    ) -> str:
         """The real, absolute path, if it may be used so.
+
+        ``runtime.security.allow_file_access`` opens every path to scripts; tools, which models
+        drive, keep to the allowed paths all the same.
 
         Raises:
             SecurityError: ``Path not allowed: <path> not in allowlist``.

@@ -59,14 +59,15 @@ def setting(
 def _construct(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
     """Build a section from values that need no conversion."""
     known = list(cls.__dataclass_fields__)
-    for key in values:
-        if key not in known:
+    for key, value in values.items():
+        # A table below this one may be the section of another package (`runtime.security`).
+        if key not in known and not isinstance(value, Mapping):
             close = nearest(key, known)
             raise ConfigurationError(
                 f"unknown key '{name}.{key}'",
                 hint=f"Did you mean '{name}.{close}'?" if close else f"Known: {', '.join(known)}",
             )
-    return cls(**values)
+    return cls(**{key: value for key, value in values.items() if key in known})
 
 
 class Config:
@@ -133,6 +134,12 @@ class Config:
                 )
             self._sections[name] = made
         return cast("T", made)
+
+    def replaced(self, values: Mapping[str, Any], *, home: str | None = None) -> Config:
+        """Other *values* under the same rules, for a run that is repeated with the settings it
+        was recorded with.
+        """
+        return Config(values, build=self._build, home=home, origin=self.origin)
 
     @property
     def home(self) -> str:

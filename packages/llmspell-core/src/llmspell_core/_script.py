@@ -128,11 +128,12 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Items:
     """A result that is a sequence and a record: ``#r``, ``ipairs`` and ``pairs`` see the items
-    only, the fields answer by name.
+    only, the fields answer by name. With `text`, ``tostring`` and ``..`` give it.
     """
 
     items: Sequence[Any]
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    text: str | None = None
 
 
 class Live(dict[str, Any]):

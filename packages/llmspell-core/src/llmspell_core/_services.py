@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ToolRegistry,
         WorkflowRegistry,
     )
+    from llmspell_core._ledger import RunLedger
     from llmspell_core._retrieval import Retriever
     from llmspell_core._stores import StateStore, VectorStore
 
@@ -49,6 +50,7 @@ class Services:
         agents: AgentRegistry
         events: EventBus
         hooks: HookExecutor
+        ledger: RunLedger
         providers: ProviderRegistry
         rag: Retriever
         security: Security
@@ -145,11 +147,8 @@ class Services:
                 self.__dict__.pop(name, None)
         first: Exception | None = None
         for _, service in reversed(made):
-            close = getattr(service, "aclose", None)
-            if close is None:
-                continue
             try:
-                await close()
+                await _close(service)
             except Exception as error:
                 first = first or error
         if first is not None:
@@ -158,11 +157,12 @@ class Services:
     def close(self) -> None:
         """`aclose` for synchronous code; starts no event loop when nothing needs one."""
         if not any(hasattr(service, "aclose") for service in self._made.values()):
-            with self._lock:
-                self._closed = True
-                for name in self._made:
-                    self.__dict__.pop(name, None)
-            return
+            coroutine = self.aclose()
+            try:
+                # Nothing in it waits, so one step is all of it.
+                coroutine.send(None)
+            except StopIteration:
+                return
         from llmspell_core._io import run_sync
 
         run_sync(self.aclose())
@@ -176,4 +176,15 @@ class Services:
         await self.aclose()
 
 
-_OWNERS = {"state": "kernel", "sessions": "kernel", "vectors": "storage"}
+async def _close(service: Any) -> None:
+    """Call its ``aclose``, or its ``close`` if that is all it has (the run ledger)."""
+    close = getattr(service, "aclose", None)
+    if close is not None:
+        await close()
+        return
+    close = getattr(service, "close", None)
+    if close is not None:
+        close()
+
+
+_OWNERS = {"ledger": "kernel", "state": "kernel", "sessions": "kernel", "vectors": "storage"}

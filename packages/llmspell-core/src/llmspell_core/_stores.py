@@ -137,6 +137,15 @@ class StorageBackend(ABC):
         """Release files and connections."""
 
 
+@dataclass(frozen=True, slots=True)
+class StateUsage:
+    """How much state there is: entries, bytes of their values as JSON, entries by scope."""
+
+    entries: int
+    size_bytes: int
+    scopes: Mapping[str, int]
+
+
 class StateStore(ABC):
     """JSON values under scoped keys, written ``scope:key`` (``global:x``, ``workflow:ID:step``).
 
@@ -197,6 +206,17 @@ class StateStore(ABC):
         self, scope: str, key: str, old: Any, new: Any, context: ExecutionContext
     ) -> bool:
         """Replace *old* (None: absent) by *new* if it is still equal as JSON."""
+
+    async def usage(self, context: ExecutionContext) -> StateUsage:
+        """How much there is."""
+        from llmspell_core._canonical import canonical
+
+        size, counts = 0, dict[str, int]()
+        for scope in await self.scopes(context):
+            values = await self.all(scope, context)
+            counts[scope] = len(values)
+            size += sum(len(canonical(value).encode()) for value in values.values())
+        return StateUsage(sum(counts.values()), size, counts)
 
 
 @dataclass(frozen=True, slots=True)
