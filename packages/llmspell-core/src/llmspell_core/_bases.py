@@ -210,7 +210,7 @@ class HookExecutor(ABC):
 
     @abstractmethod
     def register(self, point: str, hook: Hook, *, priority: int = 0, name: str = "") -> str:
-        """Add a hook (higher priority first); returns its id.
+        """Add a hook (smaller priorities run first); returns its id.
 
         Raises:
             ValidationError: ``Unknown hook point: <point>``.
