@@ -1,0 +1,250 @@
+"""`ProviderService`: which providers there are, and the provider behind a model text."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, cast
+
+from llmspell_core import (
+    ConfigurationError,
+    PluginIndex,
+    Provider,
+    ProviderFactory,
+    ProviderInfo,
+    ProviderRegistry,
+    ProviderSettings,
+    nearest,
+)
+from llmspell_providers._catalogue import COMPATIBLE_WORDS, VENDORS, max_context_tokens
+from llmspell_providers._model_text import ModelText
+from llmspell_providers._prices import PRICES, PriceList
+from llmspell_providers._settings import Entry, discovered_names, provider_tables, read_entry
+from llmspell_providers._wrappers import Ending, Priced, Recorded, Retrying
+
+if TYPE_CHECKING:
+    from llmspell_core import Services
+
+GROUP = "llmspell.providers"
+
+
+class ProviderService(ProviderRegistry):
+    """The configured and discovered providers of one set of services.
+
+    Configuration is read at the first question, the environment at every one; a provider is
+    built when a model of it is first resolved, and kept by name, address and key.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._lock = threading.Lock()
+        self._tables: dict[str, dict[str, Any]] | None = None
+        self._built: dict[tuple[str, ...], Provider] = {}
+
+    def _configured(self) -> dict[str, dict[str, Any]]:
+        if self._tables is None:
+            self._tables = provider_tables(self._services.config)
+        return self._tables
+
+    def _plugins(self) -> PluginIndex:
+        return self._services.plugins
+
+    def _entry(self, name: str) -> Entry:
+        tables = self._configured()
+        key = next((k for k in (name, name.lower()) if k in tables), None)
+        return read_entry(name if key is None else key, None if key is None else tables[key])
+
+    def _type_of(self, entry: Entry, base_url: str | None = None) -> str | None:
+        """The installed provider type that serves *entry*, or None."""
+        kind = entry.settings.provider_type
+        if self._plugins().find(GROUP, kind) is not None:
+            return kind
+        vendor = VENDORS.get(kind)
+        address = base_url or entry.settings.base_url
+        compatible = kind in COMPATIBLE_WORDS or vendor is None or vendor.compatible
+        return "openai" if compatible and address else None
+
+    def _unsupported(self, entry: Entry) -> ConfigurationError:
+        name, kind = entry.settings.name, entry.settings.provider_type
+        supported = [n for n in self._plugins().names(GROUP) if n not in _doubles()]
+        known = [*self._configured(), *self._plugins().names(GROUP)]
+        close = nearest(name, known) if kind not in VENDORS else None
+        advice = (
+            f"Did you mean '{close}'? "
+            if close
+            else f"Supported here: {', '.join(supported) or 'none'}. "
+        )
+        typed = "" if kind == name.lower() else f" of type '{kind}'"
+        return ConfigurationError(
+            f"Unsupported provider '{name}'{typed}",
+            hint=f"{advice}Any server that speaks the OpenAI protocol works with "
+            f'[providers.{name}] provider_type = "openai" and base_url = "http://…/v1".',
+            details={"provider": name, "supported": supported},
+            code="PROVIDER_UNSUPPORTED",
+        )
+
+    def _info(self, entry: Entry) -> ProviderInfo:
+        settings = entry.settings
+        kind = self._type_of(entry)
+        vendor = VENDORS.get(kind or settings.provider_type)
+        at_vendor = kind == "openai" and _at_vendor(settings)
+        window = settings.options.get("context_window")
+        listed = vendor.models if vendor and (at_vendor or vendor.double) else ()
+        own = (settings.default_model,) if settings.default_model else ()
+        return ProviderInfo(
+            settings.name,
+            settings.provider_type,
+            entry.enabled,
+            entry.enabled and kind is not None and not (at_vendor and settings.api_key is None),
+            settings.default_model,
+            settings.base_url or (vendor.base_url if vendor else None),
+            supports_multimodal=vendor.multimodal if vendor else False,
+            max_context_tokens=window
+            if isinstance(window, int)
+            else max_context_tokens(kind or "", settings.default_model),
+            max_output_tokens=4096,
+            models=tuple(dict.fromkeys((*listed, *own, *entry.model_aliases))),
+        )
+
+    def _names(self) -> list[str]:
+        """Configured in file order, then discovered in the order of the catalogue."""
+        return list(dict.fromkeys([*self._configured(), *discovered_names(), *_asked_double()]))
+
+    def list(self) -> list[ProviderInfo]:
+        return sorted(
+            (self._info(self._entry(name)) for name in self._names()), key=lambda info: info.name
+        )
+
+    def default(self) -> ProviderInfo | None:
+        for name in _asked_double():
+            return self._info(self._entry(name))
+        chosen = self._services.config.get("providers.default_provider")
+        if chosen is not None:
+            return self._info(self._entry(str(chosen)))
+        for name in self._names():
+            info = self._info(self._entry(name))
+            if info.available:
+                return info
+        return None
+
+    def resolve(
+        self,
+        model: str | None,
+        *,
+        provider: str | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+    ) -> tuple[Provider, str]:
+        entry, name, address = self._find(model, provider, base_url)
+        if not entry.enabled:
+            raise ConfigurationError(
+                f"provider '{entry.settings.name}' is switched off",
+                hint=f"Set providers.{entry.settings.name}.enabled = true.",
+            )
+        kind = self._type_of(entry, address)
+        if kind is None:
+            raise self._unsupported(entry)
+        settings = replace(
+            entry.settings,
+            base_url=address or entry.settings.base_url,
+            api_key=api_key or entry.settings.api_key,
+        )
+        return self._build(kind, replace(entry, settings=settings)), name
+
+    def _find(
+        self, model: str | None, provider: str | None, base_url: str | None
+    ) -> tuple[Entry, str, str | None]:
+        """The entry, the model's name there, and the address that was asked for."""
+        given = None
+        if provider is not None:
+            given = self._entry(provider.strip().removeprefix("rig/").partition("/")[0])
+        if model is None:
+            return self._by_default(given, base_url)
+        known = {*self._configured(), *VENDORS, *self._plugins().names(GROUP)}
+        text = ModelText.parse(model, known)
+        address = base_url or text.base_url
+        if given is not None:
+            prefixed = text.provider in {provider, given.settings.name}
+            name = (
+                text.model if prefixed or text.provider is None else f"{text.provider}/{text.model}"
+            )
+            return given, given.model_aliases.get(name, name), address
+        if text.provider is None:
+            usual = self.default()
+            entry = self._entry("openai" if usual is None else usual.name)
+        else:
+            entry = self._entry(text.provider)
+        return entry, entry.model_aliases.get(text.model, text.model), address
+
+    def _by_default(
+        self, given: Entry | None, base_url: str | None
+    ) -> tuple[Entry, str, str | None]:
+        if given is None:
+            usual = self.default()
+            given = None if usual is None else self._entry(usual.name)
+        if given is None:
+            raise ConfigurationError(
+                "Model is required: none was named, and no provider is configured",
+                hint='Name one, for example "openai/gpt-4o-mini", or set providers.'
+                "default_provider, OPENAI_API_KEY or OPENAI_BASE_URL.",
+                code="MODEL_REQUIRED",
+            )
+        settings = given.settings
+        if settings.default_model is None:
+            if self._type_of(given, base_url) is None:
+                raise self._unsupported(given)
+            raise ConfigurationError(
+                f"Model is required: Model not specified for provider '{settings.name}'",
+                hint=f"Name one, or set providers.{settings.name}.default_model.",
+                code="MODEL_REQUIRED",
+            )
+        name = settings.default_model
+        return given, given.model_aliases.get(name, name), base_url
+
+    def _build(self, kind: str, entry: Entry) -> Provider:
+        settings = entry.settings
+        digest = sha256((settings.api_key or "").encode()).hexdigest()
+        key = (settings.name, kind, settings.base_url or "", digest)
+        with self._lock:
+            built = self._built.get(key)
+            if built is None:
+                self._services.secrets.add(settings.api_key)
+                built = self._built[key] = self._composed(kind, entry)
+        return built
+
+    def _composed(self, kind: str, entry: Entry) -> Provider:
+        """The provider with all that is put around it, outermost first."""
+        factory = cast("ProviderFactory", self._plugins().load(GROUP, kind))
+        provider = factory(entry.settings, self._services)
+        listed = PRICES.get(kind, {}) if _at_vendor(entry.settings) else {}
+        prices = {**listed, **entry.prices}
+        return Recorded(Ending(Priced(Retrying(provider, entry.retry), PriceList(prices))))
+
+    async def aclose(self) -> None:
+        """Close every provider's connections; the first failure is raised at the end."""
+        with self._lock:
+            built, self._built = list(self._built.values()), {}
+        first: Exception | None = None
+        for provider in built:
+            try:
+                await provider.aclose()
+            except Exception as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+
+def _at_vendor(settings: ProviderSettings) -> bool:
+    return settings.base_url in {None, VENDORS["openai"].base_url}
+
+
+def _doubles() -> set[str]:
+    return {name for name, vendor in VENDORS.items() if vendor.double}
+
+
+def _asked_double() -> tuple[str, ...]:
+    """``mock`` where the environment asks for it, for whole runs without a model."""
+    wanted = os.environ.get("USE_MOCK", "").strip().lower() in {"1", "true", "yes", "on"}
+    return ("mock",) if wanted else ()

@@ -1,0 +1,54 @@
+"""Server-sent events, as far as model providers use them."""
+
+from __future__ import annotations
+
+import re
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class SseParser:
+    """Turns bytes, cut anywhere, into the ``data`` of events.
+
+    Follows https://html.spec.whatwg.org/multipage/server-sent-events.html, except that an
+    event at the end of the stream counts without its blank line: some servers forget it.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[str] = []
+
+    @property
+    def pending_bytes(self) -> int:
+        """What is held back because its line or event is not complete."""
+        return len(self._rest) + sum(map(len, self._data))
+
+    def feed(self, piece: bytes) -> list[str]:
+        """The events that *piece* completes."""
+        whole = self._rest + piece
+        # A "\r" at the very end may be half of "\r\n": it waits for the next piece.
+        held = b"\r" if whole.endswith(b"\r") else b""
+        *lines, rest = _LINE_END.split(whole[:-1] if held else whole)
+        self._rest = rest + held
+        return [event for line in lines if (event := self._line(line)) is not None]
+
+    def close(self) -> list[str]:
+        """The events that the end of the stream completes."""
+        lines = _LINE_END.split(self._rest)
+        self._rest = b""
+        made = [event for line in lines if line and (event := self._line(line)) is not None]
+        last = self._line(b"")
+        return made if last is None else [*made, last]
+
+    def _line(self, line: bytes) -> str | None:
+        if not line:
+            if not self._data:
+                return None
+            event = "\n".join(self._data)
+            self._data.clear()
+            return event
+        if line.startswith(b"data:"):
+            value = line[5:]
+            text = value[1:] if value.startswith(b" ") else value
+            self._data.append(text.decode("utf-8", "replace"))
+        return None
