@@ -21,6 +21,12 @@ if TYPE_CHECKING:
         EventBus as EventBus,
     )
     from llmspell_core._bases import (
+        EventHandler as EventHandler,
+    )
+    from llmspell_core._bases import (
+        Hook as Hook,
+    )
+    from llmspell_core._bases import (
         HookExecutor as HookExecutor,
     )
     from llmspell_core._bases import (
@@ -303,10 +309,16 @@ if TYPE_CHECKING:
         Exposure as Exposure,
     )
     from llmspell_core._script import (
+        Input as Input,
+    )
+    from llmspell_core._script import (
         Items as Items,
     )
     from llmspell_core._script import (
         Live as Live,
+    )
+    from llmspell_core._script import (
+        Output as Output,
     )
     from llmspell_core._script import (
         Record as Record,
@@ -437,14 +449,17 @@ __all__ = [  # noqa: RUF022 - sorted
     "Embedder",
     "Event",
     "EventBus",
+    "EventHandler",
     "ExecutionCancelled",
     "ExecutionContext",
     "Exposure",
     "GROUPS",
+    "Hook",
     "HookExecutor",
     "HookOutcome",
     "IO_LOOP",
     "IngestReport",
+    "Input",
     "Intent",
     "InternalError",
     "IoLoop",
@@ -461,6 +476,7 @@ __all__ = [  # noqa: RUF022 - sorted
     "OperationParameter",
     "Operations",
     "Outcome",
+    "Output",
     "Parameter",
     "Passage",
     "Passing",
@@ -574,14 +590,17 @@ _HOMES = {
     "Embedder": "_retrieval",
     "Event": "_bases",
     "EventBus": "_bases",
+    "EventHandler": "_bases",
     "ExecutionCancelled": "_errors",
     "ExecutionContext": "_context",
     "Exposure": "_script",
     "GROUPS": "_plugins",
+    "Hook": "_bases",
     "HookExecutor": "_bases",
     "HookOutcome": "_bases",
     "IO_LOOP": "_io",
     "IngestReport": "_retrieval",
+    "Input": "_script",
     "Intent": "_ledger",
     "InternalError": "_errors",
     "IoLoop": "_io",
@@ -598,6 +617,7 @@ _HOMES = {
     "OperationParameter": "_operations",
     "Operations": "_operations",
     "Outcome": "_ledger",
+    "Output": "_script",
     "Parameter": "_component",
     "Passage": "_retrieval",
     "Passing": "_effects",
