@@ -93,6 +93,9 @@ if TYPE_CHECKING:
         BaseAgent as BaseAgent,
     )
     from llmspell_core._component import (
+        PARAMETER_TYPES as PARAMETER_TYPES,
+    )
+    from llmspell_core._component import (
         Parameter as Parameter,
     )
     from llmspell_core._component import (
@@ -477,6 +480,7 @@ __all__ = [  # noqa: RUF022 - sorted
     "Operations",
     "Outcome",
     "Output",
+    "PARAMETER_TYPES",
     "Parameter",
     "Passage",
     "Passing",
@@ -618,6 +622,7 @@ _HOMES = {
     "Operations": "_operations",
     "Outcome": "_ledger",
     "Output": "_script",
+    "PARAMETER_TYPES": "_component",
     "Parameter": "_component",
     "Passage": "_retrieval",
     "Passing": "_effects",
