@@ -325,8 +325,10 @@ class VectorStore(ABC):
         """Remove a namespace or one of its collections; returns how many entries went."""
 
     @abstractmethod
-    async def stats(self, namespace: str | None = None) -> VectorStats:
-        """What is there."""
+    async def stats(
+        self, namespace: str | None = None, *, collection: str | None = None
+    ) -> VectorStats:
+        """What is there: in all namespaces, in one, or in one of its collections."""
 
     @abstractmethod
     async def flush(self) -> None:
