@@ -87,13 +87,13 @@ if TYPE_CHECKING:
         ToolRequest as ToolRequest,
     )
     from llmspell_core._component import (
+        PARAMETER_TYPES as PARAMETER_TYPES,
+    )
+    from llmspell_core._component import (
         Agent as Agent,
     )
     from llmspell_core._component import (
         BaseAgent as BaseAgent,
-    )
-    from llmspell_core._component import (
-        PARAMETER_TYPES as PARAMETER_TYPES,
     )
     from llmspell_core._component import (
         Parameter as Parameter,

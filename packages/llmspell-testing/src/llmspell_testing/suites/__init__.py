@@ -18,8 +18,6 @@ import pytest
 
 from llmspell_core import lazy_exports
 
-pytest.register_assert_rewrite("llmspell_testing.suites")
-
 if TYPE_CHECKING:
     from llmspell_testing.suites._components import AgentSuite as AgentSuite
     from llmspell_testing.suites._components import ComponentSuite as ComponentSuite
@@ -55,23 +53,25 @@ __all__ = [
     "WorkflowSuite",
 ]
 
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "AgentSuite": "_components",
-        "ChunkerSuite": "_retrieval",
-        "ComponentSuite": "_components",
-        "EmbedderSuite": "_retrieval",
-        "EventBusSuite": "_events",
-        "HookExecutorSuite": "_hooks",
-        "Programs": "_engine",
-        "ProviderSuite": "_provider",
-        "RunLedgerSuite": "_ledger",
-        "ScriptEngineSuite": "_engine",
-        "StateStoreSuite": "_state",
-        "StorageBackendSuite": "_storage",
-        "ToolSuite": "_components",
-        "VectorStoreSuite": "_vectors",
-        "WorkflowSuite": "_components",
-    },
-)
+_HOMES = {
+    "AgentSuite": "_components",
+    "ChunkerSuite": "_retrieval",
+    "ComponentSuite": "_components",
+    "EmbedderSuite": "_retrieval",
+    "EventBusSuite": "_events",
+    "HookExecutorSuite": "_hooks",
+    "Programs": "_engine",
+    "ProviderSuite": "_provider",
+    "RunLedgerSuite": "_ledger",
+    "ScriptEngineSuite": "_engine",
+    "StateStoreSuite": "_state",
+    "StorageBackendSuite": "_storage",
+    "ToolSuite": "_components",
+    "VectorStoreSuite": "_vectors",
+    "WorkflowSuite": "_components",
+}
+
+# So that a failing assertion of a suite shows its values, as one of the test's own would.
+pytest.register_assert_rewrite(*(f"{__name__}.{home}" for home in sorted({*_HOMES.values()})))
+
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)
