@@ -329,21 +329,24 @@ class Recording(EffectPolicy):
     def span(self, context: ExecutionContext, kind: str, name: str) -> Generator[ExecutionContext]:
         """A row for the group, and a path for what is in it."""
         intent = self._intent(context, kind, name, EffectClass.SPAN)
-        inner = context.child(path=f"{context.path}/{kind}:{name}#{intent.occurrence}")
-        if self._known_span(intent):
+        shown = self._secrets.redact(name)
+        inner = context.child(path=f"{context.path}/{kind}:{shown}#{intent.occurrence}")
+        row = self._span_row(intent)
+        if row is None:
             yield inner
             return
-        self._ledger.append(intent)
         started = time.perf_counter()
         try:
             yield inner
         except Exception as error:
-            self._ledger.settle(self._failed(intent, started, error))
+            self._ledger.settle(self._failed(row, started, error))
             raise
-        self._ledger.settle(Outcome(intent.run_id, intent.sequence, True, None, _since(started)))
+        self._ledger.settle(Outcome(row.run_id, row.sequence, True, None, _since(started)))
 
-    def _known_span(self, intent: Intent) -> bool:
-        return False
+    def _span_row(self, intent: Intent) -> Intent | None:
+        """The row the end of the span is written to; None when nothing is written."""
+        self._ledger.append(intent)
+        return intent
 
 
 def _since(started: float) -> float:
@@ -368,12 +371,13 @@ class Replaying(Recording):
 
     def unused(self) -> list[Effect]:
         """Recorded leaf effects that the replay did not ask for."""
+        answered = {_path_of(key) for key in self._used}
         return [
             effect
             for key, effect in self._recorded.items()
             if key not in self._used
             and effect.intent.effect_class is not EffectClass.SPAN
-            and not any(effect.intent.path.startswith(_path_of(used)) for used in self._used)
+            and answered.isdisjoint(_ancestry(effect.intent.path))
         ]
 
     def _answer(self, context: ExecutionContext, intent: Intent) -> Outcome:
@@ -492,8 +496,8 @@ class Replaying(Recording):
         intent = self._intent(context, kind, request, EffectClass.PURE)
         return from_canonical(cast("str", self._answer(context, intent).payload))
 
-    def _known_span(self, intent: Intent) -> bool:
-        return True
+    def _span_row(self, intent: Intent) -> Intent | None:
+        return None
 
 
 class Resuming(Replaying):
@@ -606,13 +610,23 @@ class Resuming(Replaying):
             return from_canonical(recorded.outcome.payload)
         return self._note(intent, produce)
 
-    def _known_span(self, intent: Intent) -> bool:
-        return intent.key in self._recorded
+    def _span_row(self, intent: Intent) -> Intent | None:
+        recorded = self._recorded.get(intent.key)
+        if recorded is None:
+            return super(Replaying, self)._span_row(intent)
+        ended = recorded.outcome is not None and recorded.outcome.ok
+        return None if ended else recorded.intent
 
 
 def _path_of(key: tuple[str, str, str, int]) -> str:
     path, kind, request_hash, occurrence = key
     return f"{path}/{kind}:{request_hash[:12]}#{occurrence}"
+
+
+def _ancestry(path: str) -> list[str]:
+    """The path itself and everything it lies in."""
+    ends = [index for index, letter in enumerate(path) if letter == "/" and index]
+    return [path, *(path[:end] for end in ends)]
 
 
 def _short(value: Any, width: int = 120) -> str:
