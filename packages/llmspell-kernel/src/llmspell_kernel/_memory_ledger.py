@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from llmspell_core import Effect, EffectClass, Intent, Outcome, RunLedger, RunRecord, RunStatus
 from llmspell_kernel._run_rules import (
+    ERASED_ERROR,
     ERASED_REQUEST,
     one_of,
     prunable,
@@ -94,10 +95,8 @@ class MemoryLedger(RunLedger):
             return [run.summary() for run in self._newest_first()[:limit]]
 
     def _newest_first(self) -> list[_Run]:
-        # Reversed first: of two that started at the same instant the later opened comes first.
-        return sorted(
-            reversed(self._runs.values()), key=lambda run: run.record.started_at, reverse=True
-        )
+        # Of two that started at the same instant the one opened later comes first.
+        return sorted(self._runs.values(), key=lambda run: run.record.started_at)[::-1]
 
     def effects(self, run_id: str) -> Iterator[Effect]:
         with self._lock:
@@ -129,4 +128,6 @@ class MemoryLedger(RunLedger):
             for sequence, tries in run.outcomes.items():
                 texts |= {outcome.payload for outcome in tries if outcome.payload is not None}
                 run.outcomes[sequence] = [replace(outcome, payload=None) for outcome in tries]
+            if run.record.error is not None:
+                run.record = replace(run.record, error=ERASED_ERROR)
             return len(texts)

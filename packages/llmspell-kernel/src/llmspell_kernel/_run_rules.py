@@ -9,6 +9,8 @@ from llmspell_core import Intent, RunRecord, RunStatus, StorageError, Validation
 
 ERASED_REQUEST = '"<erased>"'
 """What the request of an effect reads as once it was erased: canonical JSON still."""
+ERASED_ERROR = "<erased>"
+"""What the error of a run reads as then, for it may quote anything."""
 
 
 def in_progress(run: RunRecord) -> bool:

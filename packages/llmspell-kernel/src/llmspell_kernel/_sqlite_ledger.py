@@ -21,6 +21,7 @@ from llmspell_core import (
     StorageError,
 )
 from llmspell_kernel._run_rules import (
+    ERASED_ERROR,
     ERASED_REQUEST,
     one_of,
     prunable,
@@ -210,13 +211,18 @@ class SqliteLedger(RunLedger):
         return self._remove(work)
 
     def erase_payloads(self, run_id: str) -> int:
-        return self._remove(
-            lambda connection: connection.execute(
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute(
+                "UPDATE runs SET error = ? WHERE run_id = ? AND error IS NOT NULL",
+                (ERASED_ERROR, run_id),
+            )
+            return connection.execute(
                 "UPDATE payloads SET content = NULL WHERE content IS NOT NULL"
                 " AND run = (SELECT number FROM runs WHERE run_id = ?)",
                 (run_id,),
             ).rowcount
-        )
+
+        return self._remove(work)
 
     def _remove(self, work: Callable[[sqlite3.Connection], int]) -> int:
         """Run *work*, and carry what it removed out of the write-ahead log and the file too."""

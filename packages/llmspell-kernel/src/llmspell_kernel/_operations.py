@@ -1,0 +1,253 @@
+"""The kernel's operations: runs, plugins, state."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from llmspell_core import (
+    Effect,
+    ExecutionContext,
+    NotFoundError,
+    PluginError,
+    RunRecord,
+    Services,
+    ValidationError,
+    from_canonical,
+    operation,
+)
+from llmspell_kernel._run_rules import in_progress
+from llmspell_kernel._state_keys import addresses_scope
+
+if TYPE_CHECKING:
+    from llmspell_core import Plugin
+
+
+def _run(record: RunRecord) -> dict[str, Any]:
+    # A run whose process was killed is still marked as running; say what is the matter.
+    killed = record.status.value == "running" and not in_progress(record)
+    return {
+        "run_id": record.run_id,
+        "script": record.script,
+        "status": "killed" if killed else record.status.value,
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "error": record.error,
+        "pid": record.pid,
+        "effects": record.effects,
+        "tokens": record.tokens,
+        "cost": record.cost,
+    }
+
+
+def _effect(effect: Effect, *, payloads: bool) -> dict[str, Any]:
+    intent, outcome = effect.intent, effect.outcome
+    made: dict[str, Any] = {
+        "sequence": intent.sequence,
+        "path": intent.path,
+        "kind": intent.kind,
+        "effect_class": intent.effect_class.value,
+        "started_at": intent.started_at,
+        "status": "unfinished" if outcome is None else "ok" if outcome.ok else "failed",
+        "duration_ms": None if outcome is None else outcome.duration_ms,
+        "tokens": None if outcome is None else outcome.tokens,
+        "cost": None if outcome is None else outcome.cost,
+    }
+    if payloads:
+        made["request"] = from_canonical(intent.request)
+        text = None if outcome is None else outcome.payload
+        made["outcome"] = None if text is None else from_canonical(text)
+    return made
+
+
+def _found(services: Services, run: str) -> RunRecord:
+    record = services.ledger.run(run)
+    if record is None:
+        raise NotFoundError(
+            f"run '{run}' not found",
+            hint="See what there is with: llmspell runs list",
+            code="RUN_NOT_FOUND",
+        )
+    return record
+
+
+@operation("run.list")
+async def run_list(
+    services: Services, context: ExecutionContext, *, limit: int | None = 50
+) -> list[dict[str, Any]]:
+    """The recorded runs, newest first."""
+    import asyncio
+
+    if limit is not None and limit < 1:
+        raise ValidationError("limit must be at least 1", field="limit")
+    records = await asyncio.to_thread(services.ledger.runs, limit=limit)
+    return [_run(record) for record in records]
+
+
+@operation("run.show")
+async def run_show(
+    services: Services, context: ExecutionContext, *, run: str, payloads: bool = True
+) -> dict[str, Any]:
+    """One run with its effects; without payloads only what they were and took."""
+    import asyncio
+
+    def read() -> dict[str, Any]:
+        record = _found(services, run)
+        effects = services.ledger.effects(record.run_id)
+        return {
+            **_run(record),
+            "effect_list": [_effect(effect, payloads=payloads) for effect in effects],
+        }
+
+    return await asyncio.to_thread(read)
+
+
+@operation("run.prune")
+async def run_prune(
+    services: Services,
+    context: ExecutionContext,
+    *,
+    older_than_days: float | None = None,
+    keep: int | None = None,
+) -> dict[str, Any]:
+    """Erase runs that are older or not among the newest; runs in progress stay."""
+    import asyncio
+
+    if older_than_days is None and keep is None:
+        raise ValidationError(
+            "say which runs to prune: give older_than_days, keep or both",
+            field="keep",
+            hint="Keep the ten newest with: llmspell runs prune --keep 10",
+        )
+    before = None if older_than_days is None else time.time() - older_than_days * 86_400
+    gone = await asyncio.to_thread(services.ledger.prune, older_than=before, keep=keep)
+    return {"pruned": gone}
+
+
+@operation("run.erase")
+async def run_erase(services: Services, context: ExecutionContext, *, run: str) -> dict[str, Any]:
+    """Erase what a run asked and was answered, while its rows stay."""
+    import asyncio
+
+    def erase() -> dict[str, Any]:
+        record = _found(services, run)
+        return {
+            "run_id": record.run_id,
+            "erased": services.ledger.erase_payloads(record.run_id),
+        }
+
+    return await asyncio.to_thread(erase)
+
+
+@operation("plugin.list")
+async def plugin_list(
+    services: Services,
+    context: ExecutionContext,
+    *,
+    group: str | None = None,
+    check: bool = False,
+) -> list[dict[str, Any]]:
+    """What is installed at every extension point; with check, each is imported to see if it can."""
+    from llmspell_core import GROUPS
+
+    wanted = None if group is None else "llmspell." + group.removeprefix("llmspell.")
+    if wanted is not None and wanted not in GROUPS:
+        known = ", ".join(name.removeprefix("llmspell.") for name in GROUPS)
+        raise ValidationError(
+            f"unknown plugin group '{group}'", field="group", hint=f"Groups: {known}"
+        )
+    contested = {
+        (owner.group, owner.name) for owners in services.plugins.duplicates() for owner in owners
+    }
+    return [
+        {
+            "group": plugin.group,
+            "name": plugin.name,
+            "value": plugin.value,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "duplicate": (plugin.group, plugin.name) in contested,
+            **({"error": _broken(plugin)} if check else {}),
+        }
+        for plugin in services.plugins.all()
+        if wanted in (None, plugin.group)
+    ]
+
+
+def _broken(plugin: Plugin) -> str | None:
+    try:
+        plugin.load()
+    except PluginError as error:
+        return error.message
+    return None
+
+
+def _place(key: str, scope: str | None) -> tuple[str, str]:
+    if scope is not None:
+        return scope, key
+    if addresses_scope(key):
+        word, _, rest = key.partition(":")
+        return word, rest
+    return "global", key
+
+
+@operation("state.get")
+async def state_get(
+    services: Services, context: ExecutionContext, *, key: str, scope: str | None = None
+) -> dict[str, Any]:
+    """A value of state; a key may name its scope itself (``workflow:ID:step``)."""
+    where, name = _place(key, scope)
+    value = await services.state.get(where, name, context)
+    if value is None:
+        raise NotFoundError(f"Key '{key}' not found", code="STATE_KEY_NOT_FOUND")
+    return {"key": name, "value": value, "scope": where}
+
+
+@operation("state.set")
+async def state_set(
+    services: Services,
+    context: ExecutionContext,
+    *,
+    key: str,
+    value: Any,
+    scope: str | None = None,
+) -> dict[str, Any]:
+    """Store a value of state; null deletes it."""
+    where, name = _place(key, scope)
+    await services.state.set(where, name, value, context)
+    return {"key": name, "value": value, "scope": where}
+
+
+@operation("state.delete")
+async def state_delete(
+    services: Services, context: ExecutionContext, *, key: str, scope: str | None = None
+) -> dict[str, Any]:
+    """Remove a value of state."""
+    where, name = _place(key, scope)
+    deleted = await services.state.delete(where, name, context)
+    return {"key": name, "deleted": deleted, "scope": where}
+
+
+@operation("state.list")
+async def state_list(
+    services: Services,
+    context: ExecutionContext,
+    *,
+    scope: str | None = None,
+    prefix: str = "",
+    values: bool = False,
+) -> dict[str, Any]:
+    """The keys by scope, of one scope or of all; with values, their values too."""
+    found: dict[str, Any] = {}
+    for name in [scope] if scope is not None else _apart(await services.state.scopes(context)):
+        if values:
+            table = await services.state.all(name, context)
+            found[name] = {k: v for k, v in table.items() if k.startswith(prefix)}
+        else:
+            found[name] = await services.state.list(name, context, prefix=prefix)
+    return {"scopes": found}
+
+
+def _apart(scopes: list[str]) -> list[str]:
+    """The scopes without those that lie within another (``user:1`` within ``user``)."""
+    return [s for s in scopes if s.partition(":")[0] == s or s.partition(":")[0] not in scopes]
