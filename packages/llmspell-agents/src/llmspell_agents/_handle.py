@@ -1,0 +1,389 @@
+"""An agent and its builder as scripts hold them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from llmspell_agents._builder import AgentBuilder
+from llmspell_agents._input import InputError, read_input
+from llmspell_agents._managed import DestroyedError, ManagedAgent
+from llmspell_agents._result import agent_result, chunk_record, streamed_result, tool_result
+from llmspell_core import (
+    Agent,
+    ComponentError,
+    Record,
+    ScriptFunction,
+    ScriptHost,
+    SecurityError,
+    ValidationError,
+    attribute,
+    exposed,
+    script_object,
+)
+from llmspell_utils import closing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MISUSE = (InputError, DestroyedError)
+
+
+@script_object("Agent")
+class AgentHandle:
+    """An agent. ``success`` is true and ``result`` the agent itself, for scripts that treat
+    what ``build()`` gives them as a result.
+    """
+
+    def __init__(self, agent: Agent, host: ScriptHost, forget: Callable[[str], None]) -> None:
+        self.agent = agent
+        self._host = host
+        self._forget = forget
+
+    def _managed(self) -> ManagedAgent:
+        """The agent, where a call needs more than every agent has."""
+        if not isinstance(self.agent, ManagedAgent):
+            raise ComponentError(f"Agent '{self.name}' cannot tell")
+        return self.agent
+
+    @attribute
+    def name(self) -> str:
+        """Its name."""
+        return self.agent.metadata.name
+
+    @attribute
+    def id(self) -> str:
+        """Its id."""
+        return self.agent.metadata.id
+
+    @attribute
+    def type(self) -> str:
+        """Its kind."""
+        found = self.agent
+        return found.config.agent_type if isinstance(found, ManagedAgent) else "agent"
+
+    @attribute
+    def model(self) -> str | None:
+        """The model's name."""
+        return self.agent.model if isinstance(self.agent, ManagedAgent) else None
+
+    @attribute
+    def success(self) -> bool:
+        """True."""
+        return True
+
+    @attribute
+    def result(self) -> Self:
+        """The agent itself."""
+        return self
+
+    @attribute
+    def error(self) -> None:
+        """Nil."""
+        return None
+
+    def _alive(self) -> None:
+        if isinstance(self.agent, ManagedAgent):
+            self.agent.check_alive()
+
+    @exposed(fails="pair", raises=_MISUSE, async_twin=True)
+    async def execute(self, input: Any, options: dict[str, Any] | None = None) -> Record:
+        """Run it and wait for the answer; ``nil, message`` when that fails."""
+        self._alive()
+        output = await self.agent.execute(read_input(input, options), self._host.context)
+        return agent_result(output)
+
+    @exposed(fails="table", raises=_MISUSE)
+    async def invoke(self, input: Any, options: dict[str, Any] | None = None) -> Record:
+        """As `execute`; a failure is a table with ``success=false`` and ``error``."""
+        self._alive()
+        output = await self.agent.execute(read_input(input, options), self._host.context)
+        return agent_result(output)
+
+    @exposed(fails="pair", raises=_MISUSE)
+    async def invoke_stream(
+        self, input: Any, options: Any = None, callback: ScriptFunction | None = None
+    ) -> Record:
+        """``(input, callback)`` or ``(input, options, callback)``: the callback gets each piece
+        while the model is still speaking; the whole result is returned.
+        """
+        return await self._stream(input, options, callback)
+
+    @exposed(fails="pair", raises=_MISUSE)
+    async def execute_streaming(
+        self, prompt: Any, options: Any = None, callback: ScriptFunction | None = None
+    ) -> Record:
+        """As `invoke_stream`."""
+        return await self._stream(prompt, options, callback)
+
+    async def _stream(self, input: Any, options: Any, callback: ScriptFunction | None) -> Record:
+        if callback is None and isinstance(options, ScriptFunction):
+            options, callback = None, options
+        if callback is None:
+            raise InputError("a callback function is needed", field="callback")
+        if options is not None and not isinstance(options, dict):
+            raise InputError("options must be a table", field="options")
+        self._alive()
+        asked = read_input(input, options)  # pyright: ignore[reportUnknownArgumentType]
+        context = self._host.context
+        pieces: list[str] = []
+        output = None
+        async with closing(self.agent.stream(asked, context)) as chunks:
+            async for chunk in chunks:
+                if chunk.text:
+                    pieces.append(chunk.text)
+                output = chunk.output or output
+                await callback(chunk_record(chunk), context=context)
+        if output is None:
+            raise ComponentError(f"Agent '{self.name}' ended its stream without an answer")
+        return streamed_result(output, pieces)
+
+    @exposed()
+    def reset(self) -> bool:
+        """Forget the conversation, keep the configuration."""
+        self._alive()
+        self.agent.clear_conversation()
+        return True
+
+    @exposed()
+    def get_history(self) -> list[dict[str, Any]]:
+        """``{role, content, timestamp}``, oldest first."""
+        return [dict(message) for message in self.agent.conversation]
+
+    @exposed()
+    def get_config(self) -> dict[str, Any]:
+        """How it was built, without its key."""
+        agent = self._managed()
+        made = agent.config.to_dict()
+        return {**made, "model": agent.model, "provider": agent.provider}
+
+    @exposed()
+    def get_info(self) -> dict[str, Any]:
+        """``{success, result={name, id, type, model, provider, …}}``, the same flat."""
+        info = describe(self.agent)
+        return {**info, "success": True, "result": info}
+
+    @exposed()
+    def get_state(self) -> str:
+        """``Uninitialized``, ``Running``, ``Error`` or ``Terminated``."""
+        return self._managed().state
+
+    @exposed()
+    async def invoke_tool(self, name: str, params: dict[str, Any] | None = None) -> Record:
+        """Run one of its tools by hand. Hard failures are raised."""
+        self._alive()
+        tools = self._host.services.tools
+        if not tools.has(name):
+            tools.get(name)  # raises, with the nearest name
+        if not self._may_use(name):
+            raise SecurityError(
+                f"Permission denied: tool '{name}' is not among those of agent '{self.name}'",
+                hint=f"Its tools: {', '.join(self.discover_tools()) or 'none'}.",
+                permission_required=name,
+            )
+        return tool_result(await tools.invoke(name, params or {}, self._host.context))
+
+    def _may_use(self, name: str) -> bool:
+        tools = self._host.services.tools
+        wanted = tools.get(name).schema.name if tools.has(name) else name
+        return any(
+            tools.has(own) and tools.get(own).schema.name == wanted for own in self.discover_tools()
+        )
+
+    @exposed()
+    def has_tool(self, name: str) -> bool:
+        """Whether it may use that tool."""
+        return bool(self.discover_tools()) and self._may_use(name)
+
+    @exposed()
+    def discover_tools(self) -> list[str]:
+        """The names of its tools."""
+        return self.agent.tool_names() if isinstance(self.agent, ManagedAgent) else []
+
+    @exposed()
+    def get_id(self) -> str:
+        """Its id."""
+        return self.agent.metadata.id
+
+    @exposed()
+    def get_name(self) -> str:
+        """Its name."""
+        return self.agent.metadata.name
+
+    @exposed()
+    def destroy(self) -> bool:
+        """End it and free its name; later use raises."""
+        self._alive()
+        if isinstance(self.agent, ManagedAgent):
+            self.agent.destroy()
+        else:
+            self._host.services.agents.remove(self.name)
+        self._forget(self.name)
+        return True
+
+
+def describe(agent: Agent) -> dict[str, Any]:
+    """What ``get_info`` and ``list`` tell of an agent."""
+    me = agent.metadata
+    made: dict[str, Any] = {"name": me.name, "id": me.id, "description": me.description}
+    if not isinstance(agent, ManagedAgent):
+        return {**made, "type": "agent", "capabilities": list(me.tags)}
+    return {
+        **made,
+        "type": agent.config.agent_type,
+        "model": agent.model,
+        "provider": agent.provider,
+        "capabilities": agent.capabilities(),
+        "allowed_tools": list(agent.config.tools),
+        "state": agent.state,
+    }
+
+
+@script_object("AgentBuilder")
+class BuilderFace:
+    """``Agent.builder()``: each method sets an option and returns the builder."""
+
+    def __init__(self, host: ScriptHost, adopt: Callable[[Agent], AgentHandle]) -> None:
+        self._host = host
+        self._adopt = adopt
+        self._builder = AgentBuilder()
+
+    def _set(self, **options: Any) -> Self:
+        self._builder.options(options)
+        return self
+
+    @exposed()
+    def name(self, name: str) -> Self:
+        """Its name."""
+        return self._set(name=name)
+
+    @exposed()
+    def description(self, description: str) -> Self:
+        """One sentence."""
+        return self._set(description=description)
+
+    @exposed()
+    def type(self, type: str) -> Self:
+        """The kind: ``llm``, ``basic``, or one a plugin adds."""
+        return self._set(type=type)
+
+    @exposed()
+    def model(self, model: str) -> Self:
+        """``provider/model``, or a model of the provider."""
+        return self._set(model=model)
+
+    @exposed()
+    def provider(self, provider: Any) -> Self:
+        """A name, or an entry of ``Provider.list()``."""
+        return self._set(provider=_named(provider, "provider"))
+
+    @exposed()
+    def system_prompt(self, system_prompt: str) -> Self:
+        """The system message."""
+        return self._set(system_prompt=system_prompt)
+
+    @exposed()
+    def temperature(self, temperature: float) -> Self:
+        """From 0 to 2."""
+        return self._set(temperature=temperature)
+
+    @exposed()
+    def max_tokens(self, max_tokens: int) -> Self:
+        """The longest completion."""
+        return self._set(max_tokens=max_tokens)
+
+    @exposed()
+    def top_p(self, top_p: float) -> Self:
+        """From 0 to 1."""
+        return self._set(top_p=top_p)
+
+    @exposed()
+    def stop(self, stop: list[str]) -> Self:
+        """Texts that end the completion."""
+        return self._set(stop=stop)
+
+    @exposed()
+    def timeout(self, ms: float) -> Self:
+        """The longest one model call may take, in milliseconds."""
+        return self._set(timeout_seconds=ms / 1000)
+
+    @exposed()
+    def max_conversation_length(self, messages: int) -> Self:
+        """How many messages are remembered."""
+        return self._set(max_conversation_length=messages)
+
+    @exposed()
+    def base_url(self, base_url: str) -> Self:
+        """Another address for this agent."""
+        return self._set(base_url=base_url)
+
+    @exposed()
+    def api_key(self, api_key: str) -> Self:
+        """Another key for this agent; never shown."""
+        self._host.services.secrets.add(api_key)
+        return self._set(api_key=api_key)
+
+    @exposed(names=("allow_tool", "allowTool"))
+    def tool(self, tool: Any) -> Self:
+        """One more tool: its name or handle."""
+        return self._set(tools=[*self._builder.config.tools, _named(tool, "tool")])
+
+    @exposed(names=("allowed_tools", "allowedTools"))
+    def tools(self, tools: list[Any]) -> Self:
+        """These tools and no others; ``{"*"}`` is every registered one."""
+        return self._set(tools=[_named(tool, "tools") for tool in tools])
+
+    @exposed()
+    def capability(self, capability: str) -> Self:
+        """A free word by which it is discovered."""
+        return self._set(capabilities=[*self._builder.config.capabilities, capability])
+
+    @exposed()
+    def memory_enabled(self, enabled: bool) -> Self:
+        """Whether it remembers the conversation between executions."""
+        return self._set(memory_enabled=enabled)
+
+    @exposed()
+    def context_window(self, tokens: int) -> Self:
+        """A budget of estimated tokens for prompt, history and input."""
+        return self._set(context_window=tokens)
+
+    @exposed()
+    def max_execution_time(self, seconds: float) -> Self:
+        """After this it returns what it has."""
+        return self._set(max_execution_time=seconds)
+
+    @exposed()
+    def max_tool_calls(self, calls: int) -> Self:
+        """Tool calls of one execution."""
+        return self._set(max_tool_calls=calls)
+
+    @exposed()
+    def max_recursion_depth(self, rounds: int) -> Self:
+        """Rounds of tool calls of one execution."""
+        return self._set(max_recursion_depth=rounds)
+
+    @exposed()
+    def resource_limits(self, limits: dict[str, Any]) -> Self:
+        """The three limits above in one table."""
+        return self._set(resource_limits=limits)
+
+    @exposed()
+    def custom_config(self, values: dict[str, Any]) -> Self:
+        """Values of your own; ``system_prompt`` and ``max_conversation_length`` are read."""
+        return self._set(custom_config=values)
+
+    @exposed()
+    def build(self) -> AgentHandle:
+        """The agent, registered under its name."""
+        host = self._host
+        return self._adopt(self._builder.build(host.services, context=host.context))
+
+
+def _named(value: Any, field: str) -> str:
+    """The name of what a script gave: a text, a handle or a table with one."""
+    found = value.get("name") if isinstance(value, dict) else getattr(value, "name", value)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if isinstance(value, Record):
+        found = value.fields.get("name")
+    if not isinstance(found, str) or not found:
+        raise ValidationError(f"{field} must be a name or a handle", field=field)
+    return found
