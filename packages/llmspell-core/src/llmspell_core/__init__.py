@@ -9,418 +9,178 @@ from llmspell_core._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from llmspell_core._bases import (
-        CONTINUE as CONTINUE,
-    )
-    from llmspell_core._bases import (
-        AgentRegistry as AgentRegistry,
-    )
-    from llmspell_core._bases import (
-        Event as Event,
-    )
-    from llmspell_core._bases import (
-        EventBus as EventBus,
-    )
-    from llmspell_core._bases import (
-        EventHandler as EventHandler,
-    )
-    from llmspell_core._bases import (
-        Hook as Hook,
-    )
-    from llmspell_core._bases import (
-        HookExecutor as HookExecutor,
-    )
-    from llmspell_core._bases import (
-        HookOutcome as HookOutcome,
-    )
-    from llmspell_core._bases import (
-        ProviderRegistry as ProviderRegistry,
-    )
-    from llmspell_core._bases import (
-        Security as Security,
-    )
-    from llmspell_core._bases import (
-        Tenancy as Tenancy,
-    )
-    from llmspell_core._bases import (
-        ToolInfo as ToolInfo,
-    )
-    from llmspell_core._bases import (
-        ToolRegistry as ToolRegistry,
-    )
-    from llmspell_core._bases import (
-        WorkflowRegistry as WorkflowRegistry,
+        CONTINUE,
+        AgentRegistry,
+        Event,
+        EventBus,
+        EventHandler,
+        Hook,
+        HookExecutor,
+        HookOutcome,
+        ProviderRegistry,
+        Security,
+        Tenancy,
+        ToolInfo,
+        ToolRegistry,
+        WorkflowRegistry,
     )
     from llmspell_core._canonical import (
-        canonical as canonical,
-    )
-    from llmspell_core._canonical import (
-        digest as digest,
-    )
-    from llmspell_core._canonical import (
-        from_canonical as from_canonical,
+        canonical,
+        digest,
+        from_canonical,
     )
     from llmspell_core._chat import (
-        ChatChunk as ChatChunk,
-    )
-    from llmspell_core._chat import (
-        ChatRequest as ChatRequest,
-    )
-    from llmspell_core._chat import (
-        ChatResponse as ChatResponse,
-    )
-    from llmspell_core._chat import (
-        Message as Message,
-    )
-    from llmspell_core._chat import (
-        Provider as Provider,
-    )
-    from llmspell_core._chat import (
-        ProviderFactory as ProviderFactory,
-    )
-    from llmspell_core._chat import (
-        ProviderInfo as ProviderInfo,
-    )
-    from llmspell_core._chat import (
-        ProviderSettings as ProviderSettings,
-    )
-    from llmspell_core._chat import (
-        ToolRequest as ToolRequest,
+        ChatChunk,
+        ChatRequest,
+        ChatResponse,
+        Message,
+        Provider,
+        ProviderFactory,
+        ProviderInfo,
+        ProviderSettings,
+        ToolRequest,
     )
     from llmspell_core._component import (
-        PARAMETER_TYPES as PARAMETER_TYPES,
-    )
-    from llmspell_core._component import (
-        Agent as Agent,
-    )
-    from llmspell_core._component import (
-        BaseAgent as BaseAgent,
-    )
-    from llmspell_core._component import (
-        Parameter as Parameter,
-    )
-    from llmspell_core._component import (
-        SecurityLevel as SecurityLevel,
-    )
-    from llmspell_core._component import (
-        Tool as Tool,
-    )
-    from llmspell_core._component import (
-        ToolResult as ToolResult,
-    )
-    from llmspell_core._component import (
-        ToolSchema as ToolSchema,
-    )
-    from llmspell_core._component import (
-        Workflow as Workflow,
+        PARAMETER_TYPES,
+        Agent,
+        BaseAgent,
+        Parameter,
+        SecurityLevel,
+        Tool,
+        ToolResult,
+        ToolSchema,
+        Workflow,
     )
     from llmspell_core._config import (
-        Config as Config,
-    )
-    from llmspell_core._config import (
-        data_directory as data_directory,
-    )
-    from llmspell_core._config import (
-        setting as setting,
+        Config,
+        data_directory,
+        setting,
     )
     from llmspell_core._context import (
-        CancelSignal as CancelSignal,
-    )
-    from llmspell_core._context import (
-        Deadline as Deadline,
-    )
-    from llmspell_core._context import (
-        ExecutionContext as ExecutionContext,
-    )
-    from llmspell_core._context import (
-        new_id as new_id,
+        CancelSignal,
+        Deadline,
+        ExecutionContext,
+        new_id,
     )
     from llmspell_core._effects import (
-        JSON_CODEC as JSON_CODEC,
-    )
-    from llmspell_core._effects import (
-        Codec as Codec,
-    )
-    from llmspell_core._effects import (
-        EffectPolicy as EffectPolicy,
-    )
-    from llmspell_core._effects import (
-        Passing as Passing,
-    )
-    from llmspell_core._effects import (
-        Recording as Recording,
-    )
-    from llmspell_core._effects import (
-        Replaying as Replaying,
-    )
-    from llmspell_core._effects import (
-        Resuming as Resuming,
+        JSON_CODEC,
+        Codec,
+        EffectPolicy,
+        Passing,
+        Recording,
+        Replaying,
+        Resuming,
     )
     from llmspell_core._errors import (
-        Category as Category,
-    )
-    from llmspell_core._errors import (
-        ComponentError as ComponentError,
-    )
-    from llmspell_core._errors import (
-        ConfigurationError as ConfigurationError,
-    )
-    from llmspell_core._errors import (
-        DuplicateError as DuplicateError,
-    )
-    from llmspell_core._errors import (
-        ExecutionCancelled as ExecutionCancelled,
-    )
-    from llmspell_core._errors import (
-        InternalError as InternalError,
-    )
-    from llmspell_core._errors import (
-        LLMSpellError as LLMSpellError,
-    )
-    from llmspell_core._errors import (
-        LLMTimeoutError as LLMTimeoutError,
-    )
-    from llmspell_core._errors import (
-        NetworkError as NetworkError,
-    )
-    from llmspell_core._errors import (
-        NotFoundError as NotFoundError,
-    )
-    from llmspell_core._errors import (
-        PluginError as PluginError,
-    )
-    from llmspell_core._errors import (
-        ProviderError as ProviderError,
-    )
-    from llmspell_core._errors import (
-        RateLimitError as RateLimitError,
-    )
-    from llmspell_core._errors import (
-        ReplayError as ReplayError,
-    )
-    from llmspell_core._errors import (
-        ResourceError as ResourceError,
-    )
-    from llmspell_core._errors import (
-        ResourceLimitError as ResourceLimitError,
-    )
-    from llmspell_core._errors import (
-        ScriptError as ScriptError,
-    )
-    from llmspell_core._errors import (
-        ScriptExit as ScriptExit,
-    )
-    from llmspell_core._errors import (
-        SecurityError as SecurityError,
-    )
-    from llmspell_core._errors import (
-        Severity as Severity,
-    )
-    from llmspell_core._errors import (
-        StorageError as StorageError,
-    )
-    from llmspell_core._errors import (
-        ToolError as ToolError,
-    )
-    from llmspell_core._errors import (
-        UnsettledEffectError as UnsettledEffectError,
-    )
-    from llmspell_core._errors import (
-        ValidationError as ValidationError,
-    )
-    from llmspell_core._errors import (
-        WorkflowError as WorkflowError,
-    )
-    from llmspell_core._errors import (
-        nearest as nearest,
+        Category,
+        ComponentError,
+        ConfigurationError,
+        DuplicateError,
+        ExecutionCancelled,
+        InternalError,
+        LLMSpellError,
+        LLMTimeoutError,
+        NetworkError,
+        NotFoundError,
+        PluginError,
+        ProviderError,
+        RateLimitError,
+        ReplayError,
+        ResourceError,
+        ResourceLimitError,
+        ScriptError,
+        ScriptExit,
+        SecurityError,
+        Severity,
+        StorageError,
+        ToolError,
+        UnsettledEffectError,
+        ValidationError,
+        WorkflowError,
+        nearest,
     )
     from llmspell_core._io import (
-        IO_LOOP as IO_LOOP,
-    )
-    from llmspell_core._io import (
-        IoLoop as IoLoop,
-    )
-    from llmspell_core._io import (
-        OpenOnce as OpenOnce,
-    )
-    from llmspell_core._io import (
-        run_sync as run_sync,
+        IO_LOOP,
+        IoLoop,
+        OpenOnce,
+        run_sync,
     )
     from llmspell_core._ledger import (
-        Effect as Effect,
-    )
-    from llmspell_core._ledger import (
-        EffectClass as EffectClass,
-    )
-    from llmspell_core._ledger import (
-        Intent as Intent,
-    )
-    from llmspell_core._ledger import (
-        Outcome as Outcome,
-    )
-    from llmspell_core._ledger import (
-        RunLedger as RunLedger,
-    )
-    from llmspell_core._ledger import (
-        RunRecord as RunRecord,
-    )
-    from llmspell_core._ledger import (
-        RunStatus as RunStatus,
+        Effect,
+        EffectClass,
+        Intent,
+        Outcome,
+        RunLedger,
+        RunRecord,
+        RunStatus,
     )
     from llmspell_core._operations import (
-        Operation as Operation,
-    )
-    from llmspell_core._operations import (
-        OperationParameter as OperationParameter,
-    )
-    from llmspell_core._operations import (
-        Operations as Operations,
-    )
-    from llmspell_core._operations import (
-        operation as operation,
+        Operation,
+        OperationParameter,
+        Operations,
+        operation,
     )
     from llmspell_core._plugins import (
-        GROUPS as GROUPS,
-    )
-    from llmspell_core._plugins import (
-        Plugin as Plugin,
-    )
-    from llmspell_core._plugins import (
-        PluginIndex as PluginIndex,
+        GROUPS,
+        Plugin,
+        PluginIndex,
     )
     from llmspell_core._retrieval import (
-        Chunk as Chunk,
-    )
-    from llmspell_core._retrieval import (
-        Chunker as Chunker,
-    )
-    from llmspell_core._retrieval import (
-        Document as Document,
-    )
-    from llmspell_core._retrieval import (
-        Embedder as Embedder,
-    )
-    from llmspell_core._retrieval import (
-        IngestReport as IngestReport,
-    )
-    from llmspell_core._retrieval import (
-        Passage as Passage,
-    )
-    from llmspell_core._retrieval import (
-        Retriever as Retriever,
+        Chunk,
+        Chunker,
+        Document,
+        Embedder,
+        IngestReport,
+        Passage,
+        Retriever,
     )
     from llmspell_core._script import (
-        Exposure as Exposure,
-    )
-    from llmspell_core._script import (
-        Input as Input,
-    )
-    from llmspell_core._script import (
-        Items as Items,
-    )
-    from llmspell_core._script import (
-        Live as Live,
-    )
-    from llmspell_core._script import (
-        Output as Output,
-    )
-    from llmspell_core._script import (
-        Record as Record,
-    )
-    from llmspell_core._script import (
-        Returns as Returns,
-    )
-    from llmspell_core._script import (
-        ScriptArguments as ScriptArguments,
-    )
-    from llmspell_core._script import (
-        ScriptEngine as ScriptEngine,
-    )
-    from llmspell_core._script import (
-        ScriptFunction as ScriptFunction,
-    )
-    from llmspell_core._script import (
-        ScriptHost as ScriptHost,
-    )
-    from llmspell_core._script import (
-        ScriptResult as ScriptResult,
-    )
-    from llmspell_core._script import (
-        ScriptState as ScriptState,
-    )
-    from llmspell_core._script import (
-        Source as Source,
-    )
-    from llmspell_core._script import (
-        attribute as attribute,
-    )
-    from llmspell_core._script import (
-        camel as camel,
-    )
-    from llmspell_core._script import (
-        exposed as exposed,
-    )
-    from llmspell_core._script import (
-        script_global as script_global,
-    )
-    from llmspell_core._script import (
-        script_object as script_object,
+        Exposure,
+        Input,
+        Items,
+        Live,
+        Output,
+        Record,
+        Returns,
+        ScriptArguments,
+        ScriptEngine,
+        ScriptFunction,
+        ScriptHost,
+        ScriptResult,
+        ScriptState,
+        Source,
+        attribute,
+        camel,
+        exposed,
+        script_global,
+        script_object,
     )
     from llmspell_core._secrets import (
-        Secrets as Secrets,
+        Secrets,
     )
     from llmspell_core._services import (
-        Services as Services,
+        Services,
     )
     from llmspell_core._stores import (
-        StateStore as StateStore,
-    )
-    from llmspell_core._stores import (
-        StateUsage as StateUsage,
-    )
-    from llmspell_core._stores import (
-        StorageBackend as StorageBackend,
-    )
-    from llmspell_core._stores import (
-        StorageStats as StorageStats,
-    )
-    from llmspell_core._stores import (
-        VectorEntry as VectorEntry,
-    )
-    from llmspell_core._stores import (
-        VectorHit as VectorHit,
-    )
-    from llmspell_core._stores import (
-        VectorQuery as VectorQuery,
-    )
-    from llmspell_core._stores import (
-        VectorStats as VectorStats,
-    )
-    from llmspell_core._stores import (
-        VectorStore as VectorStore,
+        StateStore,
+        StateUsage,
+        StorageBackend,
+        StorageStats,
+        VectorEntry,
+        VectorHit,
+        VectorQuery,
+        VectorStats,
+        VectorStore,
     )
     from llmspell_core._values import (
-        AgentChunk as AgentChunk,
-    )
-    from llmspell_core._values import (
-        AgentInput as AgentInput,
-    )
-    from llmspell_core._values import (
-        AgentOutput as AgentOutput,
-    )
-    from llmspell_core._values import (
-        ComponentMetadata as ComponentMetadata,
-    )
-    from llmspell_core._values import (
-        ToolCall as ToolCall,
-    )
-    from llmspell_core._values import (
-        Usage as Usage,
-    )
-    from llmspell_core._values import (
-        Version as Version,
-    )
-    from llmspell_core._values import (
-        component_id as component_id,
+        AgentChunk,
+        AgentInput,
+        AgentOutput,
+        ComponentMetadata,
+        ToolCall,
+        Usage,
+        Version,
+        component_id,
     )
 
 __all__ = [  # noqa: RUF022 - sorted
