@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from llmspell_core import (
     RunLedger,
     RunRecord,
     RunStatus,
+    ValidationError,
     canonical,
     digest,
 )
@@ -24,7 +26,7 @@ from llmspell_testing.suites._samples import AWKWARD_TEXTS
 
 def run_record(run_id: str, started_at: float = 100.0) -> RunRecord:
     """A run that begins."""
-    return RunRecord(run_id, "script.lua", started_at, pid=4711)
+    return RunRecord(run_id, "script.lua", started_at, pid=os.getpid())
 
 
 def intent(
@@ -75,7 +77,7 @@ class RunLedgerSuite:
             RunStatus.FAILED,
             200.0,
             "it broke: ünïcode",
-            4711,
+            os.getpid(),
         )
 
     def test_effects_come_back_as_they_were_written(self, ledger: RunLedger) -> None:
@@ -147,14 +149,20 @@ class RunLedgerSuite:
     def test_a_beginning_finds_a_run_when_it_is_unambiguous(self, ledger: RunLedger) -> None:
         for run_id in ("abc-1", "abd-2", "abc-11", "x%", "xyz"):
             ledger.open_run(run_record(run_id))
-        found = {
-            text: None if (run := ledger.run(text)) is None else run.run_id
-            for text in ("abd", "ab", "abc", "abc-1", "abc-11", "x%", "xy", "_bd", "%", "ABD")
-        }
+
+        def find(text: str) -> str | None:
+            try:
+                run = ledger.run(text)
+            except ValidationError:
+                return "ambiguous"
+            return None if run is None else run.run_id
+
+        texts = ("abd", "ab", "abc", "abc-1", "abc-11", "x%", "xy", "_bd", "%", "ABD")
+        found = {text: find(text) for text in texts}
+        for text in ("ab", "abc"):
+            assert found.pop(text) in (None, "ambiguous")
         assert found == {
             "abd": "abd-2",
-            "ab": None,
-            "abc": None,
             "abc-1": "abc-1",
             "abc-11": "abc-11",
             "x%": "x%",
@@ -289,7 +297,7 @@ class RunLedgerSuite:
         try:
             found = second.run("r1")
             assert found is not None
-            assert (found.status, found.pid) == (RunStatus.RUNNING, 4711)
+            assert (found.status, found.pid) == (RunStatus.RUNNING, os.getpid())
             assert list(second.effects("r1")) == [
                 Effect(intent("r1", 1), outcome("r1", 1)),
                 Effect(intent("r1", 2), None),
