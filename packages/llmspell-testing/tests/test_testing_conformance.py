@@ -14,6 +14,7 @@ from llmspell_core import (
     ExecutionContext,
     HookExecutor,
     Parameter,
+    ProviderError,
     ProviderSettings,
     RunLedger,
     StateStore,
@@ -117,6 +118,11 @@ class TestScriptedProvider(ProviderSuite):
     @pytest.fixture
     def provider(self) -> ScriptedProvider:
         return ScriptedProvider(*[Reply(pieces=("some ", "words"))] * 10)
+
+    @pytest.fixture
+    def failing(self) -> ScriptedProvider:
+        down = ProviderError("the model is down", kind="server")
+        return ScriptedProvider(down, Reply("half an ans", error=down))
 
 
 class Mirror(Agent):
