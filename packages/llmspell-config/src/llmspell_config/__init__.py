@@ -1,1 +1,61 @@
-"""Configuration discovery, precedence and validation for LLMSpell."""
+"""Configuration: where it is found, which value wins, what is wrong with it.
+
+The sections themselves belong to the packages that read them. Names load on first use.
+"""
+
+from typing import TYPE_CHECKING
+
+from llmspell_core import lazy_exports
+
+if TYPE_CHECKING:
+    from llmspell_config._discovery import Place as Place
+    from llmspell_config._discovery import search_places as search_places
+    from llmspell_config._global import ConfigGlobal as ConfigGlobal
+    from llmspell_config._load import load as load
+    from llmspell_config._problems import Problem as Problem
+    from llmspell_config._reading import Reading as Reading
+    from llmspell_config._reading import read as read
+    from llmspell_config._redaction import effective as effective
+    from llmspell_config._redaction import redacted as redacted
+    from llmspell_config._redaction import restored as restored
+    from llmspell_config._redaction import secret_values as secret_values
+    from llmspell_config._resolved import resolved as resolved
+    from llmspell_config._sections import PluginsConfig as PluginsConfig
+    from llmspell_config._toml import to_toml as to_toml
+
+__all__ = [
+    "ConfigGlobal",
+    "Place",
+    "PluginsConfig",
+    "Problem",
+    "Reading",
+    "effective",
+    "load",
+    "read",
+    "redacted",
+    "resolved",
+    "restored",
+    "search_places",
+    "secret_values",
+    "to_toml",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ConfigGlobal": "_global",
+        "Place": "_discovery",
+        "PluginsConfig": "_sections",
+        "Problem": "_problems",
+        "Reading": "_reading",
+        "effective": "_redaction",
+        "load": "_load",
+        "read": "_reading",
+        "redacted": "_redaction",
+        "resolved": "_resolved",
+        "restored": "_redaction",
+        "search_places": "_discovery",
+        "secret_values": "_redaction",
+        "to_toml": "_toml",
+    },
+)
