@@ -3,9 +3,7 @@
 Standard library only. Names load on first use, so importing this package costs next to nothing.
 """
 
-from typing import TYPE_CHECKING
-
-from llmspell_core._lazy import lazy_exports
+from llmspell_core._lazy import TYPE_CHECKING, lazy_exports
 
 if TYPE_CHECKING:
     from llmspell_core._bases import (

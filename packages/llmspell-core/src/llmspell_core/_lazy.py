@@ -1,9 +1,15 @@
 """Lazy package exports (PEP 562): importing a package costs nothing until a name is used."""
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
 from importlib import import_module
 from sys import modules
-from typing import Any
+
+# Importing typing, or collections.abc by way of collections, costs as much as starting Python.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 
 def lazy_exports(
