@@ -2,7 +2,8 @@
 
 The rules follow RFC 8785 where it matters for identity (sorted keys, no insignificant white
 space, UTF-8); bytes, which JSON lacks, become ``{"$bytes": base64}``, and the floats that JSON
-cannot hold become ``{"$float": "nan" | "inf" | "-inf"}``.
+cannot hold become ``{"$float": "nan" | "inf" | "-inf"}``. A mapping that looks like one of these
+marks gets one more ``$`` before its key.
 """
 
 from __future__ import annotations
@@ -48,10 +49,12 @@ def canonical(value: Any) -> str:
         TypeError: for a value that has no JSON form.
     """
     try:
-        return _encode(value)
+        text = _encode(value)
     except (ValueError, TypeError):
         # Either a NaN or infinity, or keys of mixed types: both rare, so the walk is paid here.
         return _encode(_walk(value))
+    # Bytes, or a mapping that looks like a mark: rare too.
+    return text if '"$' not in text else _encode(_walk(value))
 
 
 def _walk(value: Any) -> Any:
@@ -61,8 +64,15 @@ def _walk(value: Any) -> Any:
         return value
     if value is None or isinstance(value, str | int | bool):
         return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _plain(value)
     if isinstance(value, dict):
-        return {str(k): _walk(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        walked = {str(k): _walk(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        if len(walked) == 1:
+            key = next(iter(walked))
+            if key[:1] == "$" and key.lstrip("$") in ("bytes", "float"):
+                return {"$" + key: walked[key]}
+        return walked
     if isinstance(value, list | tuple):
         return [_walk(item) for item in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return _walk(_plain(value))
@@ -70,7 +80,7 @@ def _walk(value: Any) -> Any:
 
 def from_canonical(text: str) -> Any:
     """The value that `canonical` wrote; bytes and special floats come back as they were."""
-    if '"$bytes"' in text or '"$float"' in text:
+    if '"$' in text:
         return json.loads(text, object_hook=_revive)
     return json.loads(text)
 
@@ -86,11 +96,19 @@ def _revive(mapping: dict[str, Any]) -> Any:
                 return mapping
         if mapping.get("$float") in ("nan", "inf", "-inf"):
             return float(mapping["$float"])
+        key = next(iter(mapping))
+        if key[:2] == "$$" and key.lstrip("$") in ("bytes", "float"):
+            return {key[1:]: mapping[key]}
     return mapping
+
+
+_blake2b: Any = None
 
 
 def digest(text: str) -> str:
     """A 128-bit BLAKE2b digest of *text* in hex: the identity of a canonical request."""
-    from hashlib import blake2b
-
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    global _blake2b
+    if _blake2b is None:
+        # Late: hashlib brings OpenSSL along.
+        from hashlib import blake2b as _blake2b
+    return _blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
