@@ -1,0 +1,624 @@
+"""The tool ``file_operations``."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import stat
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from llmspell_core import (
+    EffectClass,
+    LLMSpellError,
+    Parameter,
+    SecurityError,
+    StorageError,
+    ToolResult,
+    ToolSchema,
+    ValidationError,
+)
+from llmspell_tools._config import FileOperationsConfig
+from llmspell_tools._files import (
+    CHUNK,
+    open_file,
+    open_folder,
+    open_in,
+    parent_of,
+    wrap_os_error,
+)
+from llmspell_tools._operation_tool import (
+    OperationTool,
+    built_in,
+    described,
+    operation_parameter,
+)
+from llmspell_tools._results import soft_failure
+from llmspell_tools._threads import Stop, in_thread
+from llmspell_tools.filesystem._atomic import overwriting, replacing
+from llmspell_tools.filesystem._listing import (
+    MOST_ENTRIES,
+    entries_of,
+    metadata_of,
+)
+
+if TYPE_CHECKING:
+    from llmspell_core import ExecutionContext
+
+T = TypeVar("T")
+
+_PROGRAMS = (
+    b"\x7fELF",
+    b"MZ",
+    b"\xfe\xed\xfa\xce",
+    b"\xfe\xed\xfa\xcf",
+    b"\xce\xfa\xed\xfe",
+    b"\xcf\xfa\xed\xfe",
+)
+_EFFECTS: Mapping[str, EffectClass] = {
+    "read": EffectClass.PURE,
+    "list_dir": EffectClass.PURE,
+    "metadata": EffectClass.PURE,
+    "exists": EffectClass.PURE,
+    "write": EffectClass.IDEMPOTENT,
+    "create_dir": EffectClass.IDEMPOTENT,
+    "copy": EffectClass.IDEMPOTENT,
+    # Done twice, these fail or do more than once; nobody can tell afterwards.
+    "append": EffectClass.IRREVERSIBLE,
+    "delete": EffectClass.IRREVERSIBLE,
+    "move": EffectClass.IRREVERSIBLE,
+}
+_SOURCES = ("from", "from_path", "source", "path")
+_TARGETS = ("to", "to_path", "target", "destination")
+
+
+@built_in("file_operations")
+class FileOperations(OperationTool):
+    """Files and directories in the allowed places.
+
+    Paths go through ``services.security``; what it approved is opened component by component,
+    without following links. Writes are atomic (``tools.file_operations.atomic_writes``). Sizes
+    are bounded by ``max_file_size``, names by the extension lists.
+    """
+
+    operations = {  # noqa: RUF012 - a ClassVar by its base
+        "read": ("read_file", "get"),
+        "write": ("write_file", "save"),
+        "append": (),
+        "delete": ("remove", "rm"),
+        "create_dir": ("mkdir", "create_directory"),
+        "list_dir": ("list", "ls", "dir", "list_directory"),
+        "copy": ("cp",),
+        "move": ("mv", "rename"),
+        "metadata": ("stat", "info"),
+        "exists": (),
+    }
+    unknown_operation = "Unknown file operation"
+    effect_class = EffectClass.IRREVERSIBLE
+
+    @property
+    def schema(self) -> ToolSchema:
+        """The parameters."""
+        entry = described("file_operations")
+        return ToolSchema(
+            entry.name,
+            entry.description,
+            (
+                operation_parameter(type(self)),
+                Parameter(
+                    "path",
+                    "string",
+                    "The file or directory, for all but copy and move",
+                    aliases=("file", "file_path", "filename"),
+                ),
+                Parameter(
+                    "input",
+                    "any",
+                    "write, append: the content; tables are written as JSON",
+                    aliases=("content", "data", "text"),
+                ),
+                Parameter("source_path", "string", "copy, move: what"),
+                Parameter("target_path", "string", "copy, move: to where"),
+                Parameter(
+                    "recursive",
+                    "boolean",
+                    "create_dir: missing parents too; list_dir: what is below; "
+                    "delete: a directory with all that is in it",
+                    default=False,
+                ),
+                Parameter(
+                    "mode",
+                    "string",
+                    "write: replace the content or add to it",
+                    default="overwrite",
+                    enum=("overwrite", "append"),
+                ),
+                Parameter(
+                    "encoding",
+                    "string",
+                    "The text's encoding, or base64 for bytes",
+                    default="utf-8",
+                ),
+            ),
+            "object",
+        )
+
+    def effect_of(self, parameters: Mapping[str, Any]) -> EffectClass:
+        """By the operation."""
+        if parameters.get("operation") == "write" and parameters.get("mode") == "append":
+            return EffectClass.IRREVERSIBLE
+        return _EFFECTS.get(str(parameters.get("operation")), EffectClass.IRREVERSIBLE)
+
+    def normalise(self, parameters: dict[str, Any]) -> None:
+        """The other names of source and target, which mean something else elsewhere."""
+        if parameters.get("operation") in ("copy", "move"):
+            for name, others in (("source_path", _SOURCES), ("target_path", _TARGETS)):
+                for other in others:
+                    if other in parameters:
+                        value = parameters.pop(other)
+                        parameters.setdefault(name, value)
+
+    # Reading -------------------------------------------------------------------------------
+
+    async def do_read(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
+        """The content is the text; ``{input, content, text, path, size}``."""
+        path = _path_of(parameters, "read")
+        rules = _rules(context)
+        _check_extension(path, rules)
+        real = _real(path, "read", context)
+        encoding = _encoding(parameters)
+
+        def work(stop: Stop) -> tuple[str, int]:
+            with wrap_os_error("read", path), open_file(real, os.O_RDONLY) as file:
+                content = _bounded(file.read(rules.max_file_size + 1), path, rules)
+            return _decoded(content, encoding, path), len(content)
+
+        content, size = await in_thread(work)
+        return ToolResult(
+            operation="read",
+            message=f"Read {size} bytes from {path}",
+            result={
+                "input": content,
+                "content": content,
+                "text": content,
+                "path": path,
+                "size": size,
+            },
+            text=content,
+            value=content,
+            metadata={"file_path": path, "file_size": size},
+        )
+
+    async def do_list_dir(
+        self, parameters: dict[str, Any], context: ExecutionContext
+    ) -> ToolResult:
+        """``{entries, count}``, at most 1000."""
+        path = _path_of(parameters, "list_dir")
+        real = _real(path, "read", context)
+        depth = _rules(context).max_depth if parameters.get("recursive") else 1
+
+        def work(stop: Stop) -> tuple[list[dict[str, Any]], bool]:
+            with wrap_os_error("read", path):
+                return entries_of(real, path, stop, depth=depth)
+
+        entries, more = await in_thread(work)
+        metadata: dict[str, Any] = {"file_path": path, "count": len(entries)}
+        if more:
+            metadata["truncated"] = True
+            metadata["warnings"] = [f"Only the first {MOST_ENTRIES} entries are listed"]
+        return _done(
+            "list_dir",
+            f"Found {len(entries)} entries in {path}",
+            {"entries": entries, "count": len(entries), "path": path},
+            entries,
+            metadata,
+        )
+
+    async def do_metadata(
+        self, parameters: dict[str, Any], context: ExecutionContext
+    ) -> ToolResult:
+        """``{path, type, size, readonly, created, modified, accessed}``."""
+        path = _path_of(parameters, "metadata")
+        real = _real(path, "read", context)
+
+        def work(stop: Stop) -> dict[str, Any]:
+            with wrap_os_error("read", path), parent_of(real) as (folder, name):
+                status = os.stat(name or ".", dir_fd=folder, follow_symlinks=False)
+            return metadata_of(status, path)
+
+        found = await in_thread(work)
+        about = {"file_path": path, "file_size": found["size"]}
+        return _done("metadata", f"Retrieved metadata for {path}", found, None, about)
+
+    async def do_exists(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
+        """``{exists}``."""
+        path = _path_of(parameters, "exists")
+        real = _real(path, "read", context)
+        exists = await in_thread(lambda stop: os.path.lexists(real))
+        words = "exists" if exists else "does not exist"
+        return _done(
+            "exists",
+            f"Path {path} {words}",
+            {"exists": exists, "path": path},
+            exists,
+            {"file_path": path},
+        )
+
+    # Writing -------------------------------------------------------------------------------
+
+    async def do_write(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
+        """``{path, size}``; whatever goes wrong is a soft failure with ``error_type``."""
+        if parameters.get("mode") == "append":
+            return await self.do_append(parameters, context)
+        path = _path_of(parameters, "write")
+        try:
+            content = _content(parameters, "write")
+            return await self._written(path, content, context)
+        except LLMSpellError as error:
+            kind = _soft_kind(error)
+            result = {"path": path, "error_type": kind}
+            return soft_failure("write", error, result=result, file_path=path)
+
+    async def _written(self, path: str, content: bytes, context: ExecutionContext) -> ToolResult:
+        rules = _rules(context)
+        _check_extension(path, rules)
+        _bounded(content, path, rules)
+        _check_type(content, path, rules)
+        real = _real(path, "write", context)
+        opened = replacing if rules.atomic_writes else overwriting
+
+        def work(stop: Stop) -> None:
+            with wrap_os_error("write", path), opened(real) as file:
+                for start in range(0, len(content), CHUNK):
+                    stop.check()
+                    file.write(content[start : start + CHUNK])
+
+        await in_thread(work)
+        return _done(
+            "write",
+            f"Wrote {len(content)} bytes to {path}",
+            {"path": path, "size": len(content)},
+            path,
+            {"file_path": path, "file_size": len(content)},
+        )
+
+    async def do_append(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
+        """``{appended_size, path}``."""
+        path = _path_of(parameters, "append")
+        content = _content(parameters, "append")
+        rules = _rules(context)
+        _check_extension(path, rules)
+        real = _real(path, "write", context)
+
+        def work(stop: Stop) -> int:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            with (
+                wrap_os_error("write", path),
+                parent_of(real, create=True) as (folder, name),
+                open_in(folder, name, flags, path) as file,
+            ):
+                size = os.fstat(file.fileno()).st_size
+                if size == 0:
+                    _check_type(content, path, rules)
+                _check_size(size + len(content), path, rules)
+                file.write(content)
+            return size + len(content)
+
+        size = await in_thread(work)
+        return _done(
+            "append",
+            f"Appended {len(content)} bytes to {path}",
+            {"appended_size": len(content), "path": path, "size": size},
+            path,
+            {"file_path": path, "file_size": size},
+        )
+
+    async def do_create_dir(
+        self, parameters: dict[str, Any], context: ExecutionContext
+    ) -> ToolResult:
+        """``{recursive, path}``; an existing directory is fine."""
+        path = _path_of(parameters, "create_dir")
+        recursive = bool(parameters.get("recursive", False))
+        real = _real(path, "write", context)
+
+        def work(stop: Stop) -> None:
+            with wrap_os_error("write", path):
+                if not recursive and not os.path.isdir(os.path.dirname(real)):
+                    raise StorageError(
+                        f"Parent directory does not exist: {os.path.dirname(path) or '.'}",
+                        operation="access",
+                        hint="Say recursive = true to make it too.",
+                    )
+                os.close(open_folder(real, create=True))
+
+        await in_thread(work)
+        return _done(
+            "create_dir",
+            f"Created directory: {path}",
+            {"recursive": recursive, "path": path},
+            path,
+            {"file_path": path},
+        )
+
+    async def do_delete(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
+        """``{path}``; directories only with ``recursive``. A link is deleted, not its target."""
+        path = _path_of(parameters, "delete")
+        real = _real_entry(path, context)
+        recursive = bool(parameters.get("recursive", False))
+
+        def work(stop: Stop) -> bool:
+            with wrap_os_error("write", path), parent_of(real) as (folder, name):
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if not stat.S_ISDIR(status.st_mode):
+                    os.unlink(name, dir_fd=folder)
+                    return False
+                if not recursive:
+                    raise ValidationError(
+                        f"Cannot delete directory: {path}",
+                        field="path",
+                        hint="Say recursive = true to delete it with all that is in it.",
+                    )
+                _delete_tree(folder, name, stop)
+                return True
+
+        was_folder = await in_thread(work)
+        kind = "directory" if was_folder else "file"
+        return _done("delete", f"Deleted {kind}: {path}", {"path": path}, path, {"file_path": path})
+
+    # Moving --------------------------------------------------------------------------------
+
+    async def do_copy(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
+        """``{source, target, size}``."""
+        source, target = _two_paths(parameters, "copy")
+        rules = _rules(context)
+        for path in (source, target):
+            _check_extension(path, rules)
+        real = _real(source, "read", context)
+        there = _into(_real(target, "write", context), source)
+        size = await in_thread(lambda stop: _copied(real, there, source, rules, stop))
+        return _done(
+            "copy",
+            f"Copied {source} to {target}",
+            {"source": source, "target": target, "size": size},
+            target,
+            {"file_path": target, "file_size": size},
+        )
+
+    async def do_move(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
+        """``{source, target}``; between devices the file is copied, then deleted."""
+        source, target = _two_paths(parameters, "move")
+        rules = _rules(context)
+        for path in (source, target):
+            _check_extension(path, rules)
+        real = _real_entry(source, context)
+        there = _into(_real(target, "write", context), source)
+        await in_thread(lambda stop: _moved(real, there, source, rules, stop))
+        return _done(
+            "move",
+            f"Moved {source} to {target}",
+            {"source": source, "target": target},
+            target,
+            {"file_path": target},
+        )
+
+
+# Paths and rules -----------------------------------------------------------------------------
+
+
+def _rules(context: ExecutionContext) -> FileOperationsConfig:
+    return context.services.config.section("tools.file_operations", FileOperationsConfig)
+
+
+def _real(path: str, mode: Literal["read", "write"], context: ExecutionContext) -> str:
+    return context.services.security.path(path, mode, context, caller="tool")
+
+
+def _real_entry(path: str, context: ExecutionContext) -> str:
+    """As `_real` for writing, but a link at the end stands for itself, not for its target."""
+    plain = os.path.normpath(path)
+    if not os.path.islink(plain):
+        return _real(path, "write", context)
+    above, name = os.path.split(plain)
+    try:
+        return os.path.join(_real(above or ".", "write", context), name)
+    except SecurityError:
+        return _real(path, "write", context)
+
+
+def _path_of(parameters: dict[str, Any], operation: str) -> str:
+    return _given(parameters, "path", operation)
+
+
+def _two_paths(parameters: dict[str, Any], operation: str) -> tuple[str, str]:
+    return (
+        _given(parameters, "source_path", operation),
+        _given(parameters, "target_path", operation),
+    )
+
+
+def _given(parameters: dict[str, Any], name: str, operation: str) -> Any:
+    if name not in parameters:
+        raise ValidationError(
+            f"{operation.capitalize()} operation requires '{name}' parameter "
+            f"(Missing required parameter '{name}')",
+            field=name,
+            code="MISSING_REQUIRED",
+        )
+    return parameters[name]
+
+
+def _check_extension(path: str, rules: FileOperationsConfig) -> None:
+    extension = os.path.splitext(path.rstrip("/"))[1].lower().removeprefix(".")
+    blocked = _extensions(rules.blocked_extensions)
+    allowed = _extensions(rules.allowed_extensions)
+    if extension in blocked or (allowed and extension not in allowed):
+        raise SecurityError(
+            f"Extension not allowed: '.{extension}' of {path}",
+            violation_type="file_extension",
+            hint="See allowed_extensions and blocked_extensions in [tools.file_operations].",
+        )
+
+
+def _extensions(words: list[str]) -> set[str]:
+    return {word.lower().removeprefix(".") for word in words if word}
+
+
+def _check_type(content: bytes, path: str, rules: FileOperationsConfig) -> None:
+    if rules.validate_file_types and content.startswith(_PROGRAMS):
+        raise SecurityError(
+            f"File type not allowed: the content for {path} is a program",
+            violation_type="file_type",
+            hint="validate_file_types = false in [tools.file_operations] allows it.",
+        )
+
+
+def _check_size(size: int, path: str, rules: FileOperationsConfig) -> None:
+    if size > rules.max_file_size:
+        raise ValidationError(
+            f"File size {size} exceeds maximum allowed size {rules.max_file_size}: {path}",
+            field="path",
+            hint="Raise max_file_size in [tools.file_operations].",
+        )
+
+
+def _bounded(content: bytes, path: str, rules: FileOperationsConfig) -> bytes:
+    if len(content) > rules.max_file_size:
+        raise ValidationError(
+            f"File size exceeds maximum allowed size {rules.max_file_size}: {path}",
+            field="path",
+            hint="Raise max_file_size in [tools.file_operations].",
+        )
+    return content
+
+
+def _soft_kind(error: LLMSpellError) -> str:
+    if isinstance(error, SecurityError):
+        return "security_violation"
+    return "validation_error" if isinstance(error, ValidationError) else "execution_error"
+
+
+def _done(
+    operation: str, message: str, result: dict[str, Any], value: Any, metadata: dict[str, Any]
+) -> ToolResult:
+    return ToolResult(
+        operation=operation,
+        message=message,
+        result=result,
+        text=message,
+        value=value,
+        metadata=metadata,
+    )
+
+
+# Content -------------------------------------------------------------------------------------
+
+
+def _encoding(parameters: dict[str, Any]) -> str:
+    name = parameters.get("encoding", "utf-8").lower()
+    if name == "base64":
+        return name
+    try:
+        found = codecs.lookup(name)
+    except LookupError:
+        found = None
+    # Codecs such as zlib or rot13 are no encodings of text.
+    if found is None or not getattr(found, "_is_text_encoding", True):
+        raise ValidationError(
+            f"Invalid encoding: '{name}'",
+            field="encoding",
+            hint="Use utf-8, latin-1, utf-16 … or base64.",
+        )
+    return found.name
+
+
+def _content(parameters: dict[str, Any], operation: str) -> bytes:
+    given = _given(parameters, "input", operation)
+    encoding = _encoding(parameters)
+    if isinstance(given, bytes):
+        return given
+    if not isinstance(given, str):
+        import json
+
+        given = json.dumps(given, ensure_ascii=False, indent=2)
+    try:
+        if encoding == "base64":
+            return b64decode(given, validate=True)
+        return given.encode(encoding)
+    except (UnicodeError, Base64Error) as error:
+        raise ValidationError(
+            f"The content cannot be written as {encoding}: {error}", field="input"
+        ) from None
+
+
+def _decoded(content: bytes, encoding: str, path: str) -> str:
+    if encoding == "base64":
+        return b64encode(content).decode("ascii")
+    try:
+        return content.decode(encoding)
+    except UnicodeError:
+        shown = "UTF-8" if encoding == "utf-8" else encoding
+        raise StorageError(
+            f"File contains invalid {shown}: {path}",
+            operation="decode",
+            hint='Give its encoding ("latin-1"), or encoding = "base64" for bytes.',
+        ) from None
+
+
+# Work on threads -----------------------------------------------------------------------------
+
+
+def _into(real: str, source: str) -> str:
+    """A target that is a directory means a file of the same name in it."""
+    if not os.path.isdir(real):
+        return real
+    return os.path.join(real, os.path.basename(source.rstrip("/")))
+
+
+def _copied(real: str, there: str, source: str, rules: FileOperationsConfig, stop: Stop) -> int:
+    opened: Callable[[str], Any] = replacing if rules.atomic_writes else overwriting
+    with wrap_os_error("read", source), open_file(real, os.O_RDONLY) as file:
+        if real == there:
+            return os.fstat(file.fileno()).st_size
+        _check_size(os.fstat(file.fileno()).st_size, source, rules)
+        size = 0
+        with wrap_os_error("write", there), opened(there) as copy:
+            while piece := file.read(CHUNK):
+                stop.check()
+                if size == 0:
+                    _check_type(piece, there, rules)
+                size += len(piece)
+                copy.write(piece)
+    return size
+
+
+def _moved(real: str, there: str, source: str, rules: FileOperationsConfig, stop: Stop) -> None:
+    with wrap_os_error("write", source), parent_of(real) as (folder, name):
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        with parent_of(there, create=True) as (target_folder, target):
+            try:
+                os.rename(name, target, src_dir_fd=folder, dst_dir_fd=target_folder)
+                return
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+        _copied(real, there, source, rules, stop)
+        os.unlink(name, dir_fd=folder)
+
+
+def _delete_tree(folder: int, name: str, stop: Stop) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    inner = os.open(name, flags, dir_fd=folder)
+    try:
+        for entry in os.listdir(inner):
+            stop.check()
+            status = os.stat(entry, dir_fd=inner, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                _delete_tree(inner, entry, stop)
+            else:
+                os.unlink(entry, dir_fd=inner)
+    finally:
+        os.close(inner)
+    os.rmdir(name, dir_fd=folder)
