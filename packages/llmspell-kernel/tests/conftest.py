@@ -6,7 +6,7 @@ import pytest
 # The kit is imported by the processes that tests start, too.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kernel_testkit import Output, make_kernel_services  # noqa: E402
+from kernel_testkit import Output, make_kernel_services
 
 
 @pytest.fixture

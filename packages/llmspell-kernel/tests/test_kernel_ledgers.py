@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+
 from llmspell_core import (
     Effect,
     EffectClass,
@@ -14,8 +15,8 @@ from llmspell_core import (
     Intent,
     Outcome,
     Recording,
-    Replaying,
     ReplayError,
+    Replaying,
     RunRecord,
     RunStatus,
     Services,
@@ -200,7 +201,7 @@ async def test_replaying_an_erased_run_says_so(ledger):
     await context.effect("ask", "x", answer, effect_class=EffectClass.PURE)
     ledger.erase_payloads("run")
     context = ExecutionContext(Services(), effects=Replaying(ledger, "run"))
-    with pytest.raises(ReplayError, match="the payload of ask .* was erased"):
+    with pytest.raises(ReplayError, match=r"the payload of ask .* was erased"):
         await context.effect("ask", "x", answer, effect_class=EffectClass.PURE)
     context = ExecutionContext(Services(), effects=Replaying(ledger, "run"))
     with pytest.raises(ReplayError, match="differs from the recording"):
@@ -395,7 +396,7 @@ def test_a_read_only_directory_is_named_with_what_to_do(tmp_path):
         folder = tmp_path / "locked"
         folder.mkdir(mode=0o500)
     ledger = SqliteLedger(f"{folder}/home/runs.db")
-    with pytest.raises(StorageError, match="runs.db cannot be used") as e:
+    with pytest.raises(StorageError, match=r"runs\.db cannot be used") as e:
         open_run(ledger)
     assert e.value.details == {"path": f"{folder}/home/runs.db"}
     assert "LLMSPELL_HOME" in e.value.hint

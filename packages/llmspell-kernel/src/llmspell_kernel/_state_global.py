@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmspell_core import SecurityError, exposed, script_global
+from llmspell_core import SecurityError, ValidationError, exposed, script_global
 from llmspell_kernel._state_keys import SCOPES, addresses_scope, scope_named
 
 if TYPE_CHECKING:
@@ -92,11 +92,15 @@ class StateGlobal:
     @exposed()
     async def set(self, key: str, value: Any = None, third: Any = _MISSING) -> bool:
         """``set(key, value)`` or ``set(scope, key, value)``; returns true."""
-        if third is _MISSING or not isinstance(value, str):
+        if third is _MISSING:
             scope, name = self._place(key)
             await self._state.set(scope, name, value, self._context)
-        else:
-            await self._state.set(self._allowed(key), value, third, self._context)
+            return True
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValidationError(
+                "State.set(scope, key, value): the key must be a string", field="key"
+            )
+        await self._state.set(self._allowed(key), str(value), third, self._context)
         return True
 
     @exposed()
@@ -180,16 +184,16 @@ class StateGlobal:
     @exposed()
     def set_scope(self, scope: str) -> str:
         """Make *scope* the current one; returns the previous."""
-        before, self._scope = self._scope, self._allowed_switch(scope)
+        before, named = self._scope, scope_named(scope)
+        # Leaving a session or tenant that was chosen here is free; an execution's tenant is not.
+        if named.startswith("tenant:") and self._context.tenant is not None:
+            self._scope = "global"
+            try:
+                self._allowed(named)
+            finally:
+                self._scope = before
+        self._scope = named
         return before
-
-    def _allowed_switch(self, scope: str) -> str:
-        named = scope_named(scope)
-        word, _, owner = named.partition(":")
-        tenant = self._context.tenant
-        if word == "tenant" and tenant is not None and owner.partition(":")[0] != tenant:
-            self._allowed(named)
-        return named
 
     @exposed()
     def get_scope(self) -> str:
