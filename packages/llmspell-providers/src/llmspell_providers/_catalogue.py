@@ -19,7 +19,6 @@ class Vendor:
     url_variable: str | None = None
     default_model: str | None = None
     models: tuple[str, ...] = ()
-    multimodal: bool = False
     compatible: bool = True
     double: bool = False
 
@@ -32,7 +31,6 @@ VENDORS: dict[str, Vendor] = {
         "OPENAI_BASE_URL",
         "gpt-3.5-turbo",
         ("gpt-3.5-turbo", "gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-4o-mini"),
-        multimodal=True,
     ),
     "anthropic": Vendor("Anthropic", "ANTHROPIC_API_KEY", compatible=False),
     "azure": Vendor("Azure OpenAI", "AZURE_OPENAI_API_KEY", compatible=False),

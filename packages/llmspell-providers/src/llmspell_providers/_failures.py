@@ -317,3 +317,18 @@ def _chain(error: BaseException | None) -> list[BaseException]:
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
+
+
+def shown_address(url: str | None) -> str | None:
+    """*url* without the credentials that may be in it."""
+    if url is None or "@" not in url:
+        return url
+    head, slashes, rest = url.partition("//")
+    host, slash, path = rest.partition("/")
+    return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def address_password(url: str) -> str | None:
+    """The password in *url*, if there is one."""
+    host = url.partition("//")[2].partition("/")[0]
+    return host.rpartition("@")[0].partition(":")[2] or None

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit, urlunsplit
 
 from llmspell_core import (
     ChatChunk,
@@ -21,10 +20,12 @@ from llmspell_core import (
 from llmspell_providers._catalogue import VENDORS
 from llmspell_providers._failures import (
     Peer,
+    address_password,
     complaint_of,
     http_failure,
     missing_key,
     read_complaint,
+    shown_address,
 )
 from llmspell_providers._http import HttpClient, Reply, Waits
 from llmspell_providers._sse import SseParser
@@ -61,17 +62,11 @@ class OpenAIProvider(Provider):
         self._key = key
         services.secrets.add(key)
         label = vendor.label if settings.name == "openai" else settings.name
-        self._peer = Peer(self.name, label, self._shown(services), services.secrets.redact)
+        services.secrets.add(address_password(self._base_url))
+        address = shown_address(self._base_url) or ""
+        self._peer = Peer(self.name, label, address, services.secrets.redact)
         self._client = HttpClient(self._peer)
         self._defaults = _table(settings, "defaults")
-
-    def _shown(self, services: Services) -> str:
-        """The address without the credentials that may be in it."""
-        parts = urlsplit(self._base_url)
-        if "@" not in parts.netloc:
-            return self._base_url
-        services.secrets.add(parts.password)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     def _headers(self, *, stream: bool) -> dict[str, str]:
         made = {
@@ -120,6 +115,7 @@ class OpenAIProvider(Provider):
         self, request: ChatRequest, context: ExecutionContext, *, stream: bool
     ) -> AsyncGenerator[Reply]:
         """The reply of the server, if its status says that it is an answer."""
+        context.check()
         self._check_key()
         body = request_body(request, self._defaults, stream=stream, vendor=self._at_vendor)
         text = json.dumps(body, ensure_ascii=False, default=str)

@@ -19,6 +19,7 @@ from llmspell_core import (
     nearest,
 )
 from llmspell_providers._catalogue import COMPATIBLE_WORDS, VENDORS, max_context_tokens
+from llmspell_providers._failures import shown_address
 from llmspell_providers._model_text import ModelText
 from llmspell_providers._prices import PRICES, PriceList
 from llmspell_providers._settings import Entry, discovered_names, provider_tables, read_entry
@@ -99,8 +100,7 @@ class ProviderService(ProviderRegistry):
             entry.enabled,
             entry.enabled and kind is not None and not (at_vendor and settings.api_key is None),
             settings.default_model,
-            settings.base_url or (vendor.base_url if vendor else None),
-            supports_multimodal=vendor.multimodal if vendor else False,
+            shown_address(settings.base_url or (vendor.base_url if vendor else None)),
             max_context_tokens=window
             if isinstance(window, int)
             else max_context_tokens(kind or "", settings.default_model),

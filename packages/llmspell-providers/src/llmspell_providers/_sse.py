@@ -18,11 +18,6 @@ class SseParser:
         self._rest = b""
         self._data: list[str] = []
 
-    @property
-    def pending_bytes(self) -> int:
-        """What is held back because its line or event is not complete."""
-        return len(self._rest) + sum(map(len, self._data))
-
     def feed(self, piece: bytes) -> list[str]:
         """The events that *piece* completes."""
         whole = self._rest + piece

@@ -12,6 +12,15 @@ from typing import Any, cast
 
 from llmspell_core import ChatRequest, ChatResponse, Message, ToolRequest, Usage
 
+_REASONS = {
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+"""What servers say and what we call it; anything else is an ordinary stop."""
+
 _NEW_LIMIT = re.compile(r"^(o\d|gpt-5)")
 
 
@@ -183,24 +192,25 @@ class Answer:
         said = cast("dict[str, Any]", inner or {})
         reason = fields.get("finish_reason")
         if isinstance(reason, str) and reason:
-            self.finish_reason = "tool_calls" if reason == "function_call" else reason
+            self.finish_reason = _REASONS.get(reason, "stop")
         text = _text(said.get("content"))
         if text:
             self._content.append(text)
         if isinstance(said.get("refusal"), str):
             self._refusal.append(said["refusal"])
         for place, call in enumerate(cast("list[Any]", said.get("tool_calls") or [])):
-            self._call(place, call)
+            self._call(call, place if part == "message" else None)
         return text
 
-    def _call(self, place: int, value: Any) -> None:
+    def _call(self, value: Any, place: int | None) -> None:
+        """Take in a call: the whole one at *place*, or a fragment of the one it names."""
         if not isinstance(value, dict):
             raise MalformedAnswer("a tool call is not an object")
         table = cast("dict[str, Any]", value)
         given = table.get("id")
-        index = table.get("index")
+        index: Any = table.get("index") if place is None else place
         if not isinstance(index, int):
-            index = self._index_of(given, place)
+            index = self._index_of(given)
         call = self._calls.setdefault(index, _Call())
         function = table.get("function")
         if not isinstance(function, dict):
@@ -217,14 +227,14 @@ class Answer:
             # Some servers send the object instead of its text.
             call.arguments.append(json.dumps(arguments, ensure_ascii=False))
 
-    def _index_of(self, given: Any, place: int) -> int:
+    def _index_of(self, given: Any) -> int:
         """Some servers leave the index out: a known id goes on, a new id begins a call."""
         if isinstance(given, str) and given:
             for index, call in self._calls.items():
                 if call.id == given:
                     return index
             return max(self._calls, default=-1) + 1
-        return max(self._calls, default=place)
+        return max(self._calls, default=0)
 
     def _requests(self) -> tuple[ToolRequest, ...]:
         made: list[ToolRequest] = []
