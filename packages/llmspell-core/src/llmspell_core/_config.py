@@ -9,7 +9,7 @@ environment, precedence and diagnostics are the business of ``llmspell-config``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, field
+from dataclasses import MISSING, field, is_dataclass
 from typing import Any, Literal, TypeVar, cast
 
 from llmspell_core._errors import ConfigurationError, nearest
@@ -67,7 +67,16 @@ def _construct(name: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
                 f"unknown key '{name}.{key}'",
                 hint=f"Did you mean '{name}.{close}'?" if close else f"Known: {', '.join(known)}",
             )
-    return cls(**{key: value for key, value in values.items() if key in known})
+    made: dict[str, Any] = {}
+    for key in known:
+        if key not in values:
+            continue
+        value = values[key]
+        nested = cls.__dataclass_fields__[key].default_factory
+        if isinstance(value, Mapping) and is_dataclass(nested) and isinstance(nested, type):
+            value = _construct(f"{name}.{key}", nested, cast("Mapping[str, Any]", value))
+        made[key] = value
+    return cls(**made)
 
 
 class Config:
