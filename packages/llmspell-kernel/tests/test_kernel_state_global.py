@@ -72,6 +72,10 @@ async def test_scope_and_key_in_every_form(State):
     assert await State.get("user:1", "k") == 2
     assert await State.set("user:1", "k", None) is True
     assert await State.get("user:1", "k") is None
+    assert await State.set("name", "Ada", None) is True
+    assert await State.get("name") == "Ada"
+    assert await State.set("name") is True
+    assert await State.get("name") is None
     assert await State.set("user:1", 5, "five") is True
     assert await State.get("user:1", "5") == "five"
     for bad in (True, None, {}):

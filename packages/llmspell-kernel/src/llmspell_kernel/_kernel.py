@@ -32,7 +32,7 @@ from llmspell_core import (
 )
 from llmspell_kernel._engines import engine_name, make_engine
 from llmspell_kernel._execution import Execution
-from llmspell_kernel._launch import Launch
+from llmspell_kernel._launch import Launch, recordable
 from llmspell_kernel._run_rules import in_progress
 from llmspell_kernel._settings import RuntimeConfig
 
@@ -151,7 +151,7 @@ class Kernel:
             name,
             settings.script_timeout_seconds if timeout_seconds is None else timeout_seconds,
             _tenant(self.services),
-            self.services.config.values if record else {},
+            recordable(self.services.config, self.services.secrets) if record else {},
             self.services.config.home if record else "",
         )
         if not record:

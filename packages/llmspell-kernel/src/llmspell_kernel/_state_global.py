@@ -10,8 +10,6 @@ from llmspell_kernel._state_keys import SCOPES, addresses_scope, scope_named
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext, ScriptHost, StateStore
 
-_MISSING: Any = object()
-
 
 @script_global("State")
 class StateGlobal:
@@ -90,17 +88,18 @@ class StateGlobal:
         return default if found is None else found
 
     @exposed()
-    async def set(self, key: str, value: Any = None, third: Any = _MISSING) -> bool:
+    async def set(self, key: str, *rest: Any) -> bool:
         """``set(key, value)`` or ``set(scope, key, value)``; returns true."""
-        if third is _MISSING:
+        if len(rest) < 2 or (rest[1] is None and not _is_scope(key)):
             scope, name = self._place(key)
-            await self._state.set(scope, name, value, self._context)
+            await self._state.set(scope, name, rest[0] if rest else None, self._context)
             return True
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
+        name, value = rest[:2]
+        if isinstance(name, bool) or not isinstance(name, str | int | float):
             raise ValidationError(
                 "State.set(scope, key, value): the key must be a string", field="key"
             )
-        await self._state.set(self._allowed(key), str(value), third, self._context)
+        await self._state.set(self._allowed(key), str(name), value, self._context)
         return True
 
     @exposed()
