@@ -66,8 +66,6 @@ if TYPE_CHECKING:
         EffectPolicy,
         Passing,
         Recording,
-        Replaying,
-        Resuming,
     )
     from llmspell_core._errors import (
         Category,
@@ -122,6 +120,10 @@ if TYPE_CHECKING:
         GROUPS,
         Plugin,
         PluginIndex,
+    )
+    from llmspell_core._replaying import (
+        Replaying,
+        Resuming,
     )
     from llmspell_core._retrieval import (
         Chunk,
@@ -397,10 +399,10 @@ _HOMES = {
     "Record": "_script",
     "Recording": "_effects",
     "ReplayError": "_errors",
-    "Replaying": "_effects",
+    "Replaying": "_replaying",
     "ResourceError": "_errors",
     "ResourceLimitError": "_errors",
-    "Resuming": "_effects",
+    "Resuming": "_replaying",
     "Retriever": "_retrieval",
     "Returns": "_script",
     "RunLedger": "_ledger",
