@@ -49,12 +49,15 @@ def canonical(value: Any) -> str:
         TypeError: for a value that has no JSON form.
     """
     try:
-        text = _encode(value)
-    except (ValueError, TypeError):
-        # Either a NaN or infinity, or keys of mixed types: both rare, so the walk is paid here.
-        return _encode(_walk(value))
-    # Bytes, or a mapping that looks like a mark: rare too.
-    return text if '"$' not in text else _encode(_walk(value))
+        try:
+            text = _encode(value)
+        except (ValueError, TypeError):
+            # A NaN or infinity, or keys of mixed types: both rare, so the walk is paid here.
+            return _encode(_walk(value))
+        # Bytes, or a mapping that looks like a mark: rare too.
+        return text if '"$' not in text else _encode(_walk(value))
+    except RecursionError:
+        raise TypeError("it is nested too deeply, or holds itself") from None
 
 
 def _walk(value: Any) -> Any:
@@ -67,7 +70,7 @@ def _walk(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return _plain(value)
     if isinstance(value, dict):
-        walked = {str(k): _walk(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        walked = {_key(k): _walk(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         if len(walked) == 1:
             key = next(iter(walked))
             if key[:1] == "$" and key.lstrip("$") in ("bytes", "float"):
@@ -76,6 +79,15 @@ def _walk(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_walk(item) for item in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return _walk(_plain(value))
+
+
+def _key(key: Any) -> str:
+    """As the encoder writes keys that are no text."""
+    if isinstance(key, str):
+        return key
+    if key is None or isinstance(key, bool | float):
+        return json.dumps(key)
+    return str(int(key)) if isinstance(key, int) else str(key)
 
 
 def from_canonical(text: str) -> Any:

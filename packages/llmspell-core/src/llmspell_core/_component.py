@@ -62,14 +62,17 @@ class BaseAgent(ABC):
             try:
                 await self.validate_input(asked)
                 output = await self.execute_impl(asked, inner)
-            except LLMSpellError as error:
+            except Exception as error:
                 took = (context.monotonic() - started) * 1000
+                kind = getattr(error, "error_type", type(error).__name__)
                 _tell(
                     context,
                     me,
                     "failed",
-                    {"duration_ms": took, "error": str(error), "error_type": error.error_type},
+                    {"duration_ms": took, "error": str(error), "error_type": kind},
                 )
+                if not isinstance(error, LLMSpellError):
+                    raise
                 return await self.handle_error(error)
             took = (context.monotonic() - started) * 1000
             _tell(

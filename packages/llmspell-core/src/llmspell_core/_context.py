@@ -47,8 +47,15 @@ class CancelSignal:
             self._reason = reason
             subscribers = list(self._subscribers.values())
             self._subscribers.clear()
+        first: Exception | None = None
         for subscriber in subscribers:
-            subscriber(reason)
+            try:
+                subscriber(reason)
+            except Exception as error:
+                # The others wait for their cancellation too.
+                first = first or error
+        if first is not None:
+            raise first
 
     def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
         """Call *callback* with the reason once turned (at once if it already is).

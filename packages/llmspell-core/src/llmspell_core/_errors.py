@@ -470,8 +470,22 @@ def error_to_record(error: Exception) -> dict[str, Any]:
             for key, value in error.__dict__.items()
             if key not in {"source", "details"} and isinstance(value, str | int | float | None)
         }
-        return {"class": type(error).__name__, "state": state, "details": error.details}
-    return {"class": type(error).__name__, "state": {"message": str(error)}, "details": {}}
+        details = {str(key): _json_or_text(value) for key, value in error.details.items()}
+        return {"class": type(error).__name__, "state": state, "details": details}
+    # `str` of a KeyError is the repr of its key; the argument is what rebuilds it.
+    only = error.args[0] if len(error.args) == 1 else None
+    message = only if isinstance(only, str) else str(error)
+    return {"class": type(error).__name__, "state": {"message": message}, "details": {}}
+
+
+def _json_or_text(value: Any) -> Any:
+    from llmspell_core._canonical import canonical
+
+    try:
+        canonical(value)
+    except TypeError:
+        return repr(value)
+    return value
 
 
 def error_from_record(record: Mapping[str, Any]) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -51,7 +52,14 @@ class IoLoop:
 
         threading.Thread(target=serve, name="llmspell-io", daemon=True).start()
         ready.wait()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
         return loop
+
+    def _forget(self) -> None:
+        # Threads do not survive a fork: the child starts a loop of its own.
+        self._lock = threading.Lock()
+        self._loop = None
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run *coroutine* on the loop; from any thread but the loop's own."""
@@ -144,12 +152,26 @@ class OpenOnce(Generic[T]):
             self._task = None
 
     async def aclose(self) -> None:
-        """Close it if it was opened; again is harmless."""
+        """Close it if it was opened, on the loop it was opened on; again is harmless."""
         self._closed = True
         task, self._task = self._task, None
         if task is None or self._close is None:
             return
         import asyncio
 
-        if asyncio.get_running_loop() is self._loop:
-            await self._close(await task)
+        home = self._loop
+        if home is None or home.is_closed():
+            return
+        if asyncio.get_running_loop() is home:
+            await self._shut(task)
+        elif home.is_running():
+            shutting = asyncio.run_coroutine_threadsafe(self._shut(task), home)
+            await asyncio.wrap_future(shutting)
+
+    async def _shut(self, task: asyncio.Future[T]) -> None:
+        try:
+            opened = await task
+        except Exception:
+            return  # It never opened, and who waited for it knows why.
+        if self._close is not None:
+            await self._close(opened)

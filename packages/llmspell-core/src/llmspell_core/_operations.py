@@ -36,17 +36,28 @@ class Operation:
     def parameters(self) -> tuple[OperationParameter, ...]:
         """The keyword parameters of the function, in order."""
         import inspect
+        from types import SimpleNamespace
 
-        hints = get_type_hints(self.function)
+        keywords = [
+            p
+            for p in inspect.signature(self.function).parameters.values()
+            if p.kind is inspect.Parameter.KEYWORD_ONLY
+        ]
+        # Of the keywords only: the types of `services` and `context` are often imported for type
+        # checkers alone, and cannot be looked up.
+        annotated = {p.name: p.annotation for p in keywords if p.annotation is not p.empty}
+        hints = get_type_hints(
+            SimpleNamespace(__annotations__=annotated),
+            globalns=getattr(self.function, "__globals__", None),
+        )
         return tuple(
             OperationParameter(
                 p.name,
                 hints.get(p.name, Any),
-                p.default is inspect.Parameter.empty,
-                None if p.default is inspect.Parameter.empty else p.default,
+                p.default is p.empty,
+                None if p.default is p.empty else p.default,
             )
-            for p in inspect.signature(self.function).parameters.values()
-            if p.kind is inspect.Parameter.KEYWORD_ONLY
+            for p in keywords
         )
 
 
@@ -143,4 +154,9 @@ def _fits(value: Any, wanted: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind is int and isinstance(value, bool):
         return False
-    return isinstance(value, kind)
+    if not isinstance(value, kind) or (isinstance(value, str) and kind is not str):
+        return False
+    inside = get_args(wanted)
+    if isinstance(value, list) and len(inside) == 1:
+        return all(_fits(item, inside[0]) for item in value)  # pyright: ignore[reportUnknownVariableType]
+    return True

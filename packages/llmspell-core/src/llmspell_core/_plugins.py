@@ -56,7 +56,7 @@ class Plugin:
             found: Any = import_module(module.strip())
             for part in attribute.strip().split(".") if attribute else ():
                 found = getattr(found, part)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"plugin '{self.name}' ({self.group}) of {self.distribution} {self.version} "
                 f"cannot be loaded: {type(error).__name__}: {error}",
@@ -84,7 +84,7 @@ class PluginIndex:
         self, plugins: Iterable[Plugin] | None = None, *, prefer: Mapping[str, str] | None = None
     ) -> None:
         self._given = None if plugins is None else tuple(plugins)
-        self._prefer = dict(prefer or {})
+        self._prefer = dict(_flat(prefer or {}))
         self._groups: dict[str, dict[str, list[Plugin]]] | None = None
         self._lock = threading.Lock()
 
@@ -124,7 +124,9 @@ class PluginIndex:
     def _preferred(self, owners: list[Plugin]) -> Plugin | None:
         first = owners[0]
         wanted = self._prefer.get(f"{first.group.removeprefix('llmspell.')}.{first.name}")
-        return next((p for p in owners if p.distribution == wanted), None)
+        if wanted is None:
+            return None
+        return next((p for p in owners if p.distribution == _normal(wanted)), None)
 
     def find(self, group: str, name: str) -> Plugin | None:
         """The plugin called *name*, or None.
@@ -206,19 +208,36 @@ def installed_plugins() -> Iterator[Plugin]:
         for folder in found:
             stem = folder.rsplit(".", 1)[0]
             name, _, version = stem.partition("-")
-            key = name.lower().replace("_", "-").replace(".", "-")
+            key = _normal(name)
             if key in seen:
                 continue
             seen.add(key)
             try:
-                with open(
-                    os.path.join(place or ".", folder, "entry_points.txt"), encoding="utf-8"
-                ) as file:
+                path = os.path.join(place or ".", folder, "entry_points.txt")
+                # A file that is no UTF-8 is its distribution's fault and must not stop the rest.
+                with open(path, encoding="utf-8", errors="replace") as file:
                     text = file.read()
             except OSError:
                 continue
             if "llmspell." in text:
                 yield from _parse(text, key, version.partition("-")[0])
+
+
+def _normal(distribution: str) -> str:
+    """The normalised name (https://packaging.python.org/en/latest/specifications/name-normalization/)."""
+    text = distribution.lower().replace("_", "-").replace(".", "-")
+    while "--" in text:
+        text = text.replace("--", "-")
+    return text
+
+
+def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """``"tools.calculator"`` whether the key was quoted in TOML or made a table."""
+    for key, value in table.items():
+        if isinstance(value, str):
+            yield above + key, value
+        else:
+            yield from _flat(value, f"{above}{key}.")
 
 
 def _parse(text: str, distribution: str, version: str) -> Iterator[Plugin]:

@@ -40,7 +40,6 @@ class Secrets:
                 text = text.replace(form, MARK)
         return text
 
-
     def redact_json(self, text: str) -> str:
         """As `redact` for a JSON text, which stays one: a secret that looks like a number or like
         punctuation is only replaced where it is a whole value or stands in a string.

@@ -11,7 +11,7 @@ from llmspell_core._plugins import PluginIndex
 from llmspell_core._secrets import Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from llmspell_core._bases import (
         AgentRegistry,
@@ -82,14 +82,10 @@ class Services:
     def get(self, name: str) -> Any:
         """The service called *name*; makes it on the first call."""
         with self._lock:
-            if self._closed:
-                raise InternalError(
-                    f"service '{name}' was touched after its Services were closed",
-                    hint="Make new Services; closed ones stay closed.",
-                    code="SERVICES_CLOSED",
-                )
             if name in self._made:
                 return self._made[name]
+            if self._closed:
+                raise self._closed_error(name)
             if name in self._making:
                 cycle = " → ".join([*self._making[self._making.index(name) :], name])
                 raise ConfigurationError(
@@ -113,13 +109,24 @@ class Services:
             return self._own(name, made)
 
     def _own(self, name: str, made: Any) -> Any:
-        # From here on it is an ordinary attribute: no __getattr__ on later touches.
-        self.__dict__[name] = made
+        # From here on it is an ordinary attribute: no __getattr__ on later touches. A service
+        # called as something of this class is reached by `get` alone.
+        if name not in _OWN and not name.startswith("_") and not hasattr(Services, name):
+            self.__dict__[name] = made
         return made
+
+    def _closed_error(self, name: str) -> InternalError:
+        return InternalError(
+            f"service '{name}' was touched after its Services were closed",
+            hint="Make new Services; closed ones stay closed.",
+            code="SERVICES_CLOSED",
+        )
 
     def provide(self, name: str, service: Any) -> None:
         """Put *service* in the place of the installed one, before anybody touched it."""
         with self._lock:
+            if self._closed:
+                raise self._closed_error(name)
             if name in self._made:
                 raise InternalError(f"service '{name}' is already in use")
             self._made[name] = service
@@ -136,27 +143,35 @@ class Services:
     async def aclose(self) -> None:
         """Close what was made, in reverse order; again is harmless.
 
-        Every service is closed even if one fails; the first failure is raised at the end.
+        A service is closed by its ``aclose()``, else by its ``close()``. While it closes it may
+        still use those made before it. Every service is closed even if one fails; the first
+        failure is raised at the end.
         """
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            made = list(self._made.items())
-            for name in self._made:
-                self.__dict__.pop(name, None)
-        first: Exception | None = None
-        for _, service in reversed(made):
+        first: BaseException | None = None
+        for service in self._leave():
             try:
                 await _close(service)
-            except Exception as error:
+            except BaseException as error:
+                # A cancellation too: what is open must not stay open for it.
                 first = first or error
         if first is not None:
             raise first
 
+    def _leave(self) -> Iterator[Any]:
+        """The services in reverse order; each is forgotten when it was closed."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            names = list(self._made)
+        for name in reversed(names):
+            yield self._made[name]
+            self.__dict__.pop(name, None)
+            del self._made[name]
+
     def close(self) -> None:
         """`aclose` for synchronous code; starts no event loop when nothing needs one."""
-        if not any(hasattr(service, "aclose") for service in self._made.values()):
+        if not any(hasattr(service, "aclose") for service in list(self._made.values())):
             coroutine = self.aclose()
             try:
                 # Nothing in it waits, so one step is all of it.
@@ -187,4 +202,10 @@ async def _close(service: Any) -> None:
         close()
 
 
-_OWNERS = {"ledger": "kernel", "state": "kernel", "sessions": "kernel", "vectors": "storage"}
+_OWN = frozenset({"config", "plugins", "secrets"})
+_OWNERS = {
+    "ledger": "kernel",
+    "state": "kernel",
+    "sessions": "kernel",
+    "vectors": "storage",
+}
