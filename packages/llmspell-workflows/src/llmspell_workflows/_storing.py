@@ -1,0 +1,77 @@
+"""What a run writes into the state store, so that scripts can read it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmspell_core import digest
+from llmspell_workflows._definitions import AgentAction, ToolAction, WorkflowAction
+from llmspell_workflows._frames import optional_service
+
+if TYPE_CHECKING:
+    from llmspell_core import ExecutionContext
+    from llmspell_workflows._definitions import Step
+    from llmspell_workflows._frames import Frame, Run
+    from llmspell_workflows._results import StepResult
+
+SCOPE = "workflow"
+LONGEST_NAME = 72
+
+
+def key_part(name: str) -> str:
+    """*name* as a part of a state key: what a key may not hold becomes ``_``, what is too long
+    is cut and told apart by a digest. Ordinary names stay as they are.
+    """
+    kept = "".join(c if c.isprintable() and c not in "\\/" else "_" for c in name)
+    while ".." in kept:
+        kept = kept.replace("..", "_")
+    if kept.startswith(("__", "$$")):
+        kept = "_" + kept[2:]
+    if len(kept) > LONGEST_NAME:
+        kept = f"{kept[: LONGEST_NAME - 9]}-{digest(name)[:8]}"
+    return kept
+
+
+async def store(run: Run, values: dict[str, Any], context: ExecutionContext) -> None:
+    """Write *values* under the execution's id, the workflow's id and its name, at once."""
+    state = optional_service(context.services, "state")
+    if state is None:
+        return
+    owners = dict.fromkeys((run.execution_id, run.workflow_id, key_part(run.name)))
+    everything = {f"{owner}:{key}": value for owner in owners for key, value in values.items()}
+    for key in sorted(run.changed):
+        everything[f"{run.workflow_id}:shared:{key_part(key)}"] = run.shared.get(key)
+    run.changed.clear()
+    await state.set_many(SCOPE, everything, context)
+
+
+async def store_step(frame: Frame, step: Step, result: StepResult) -> None:
+    """Write what a step brought."""
+    record: dict[str, Any] = {
+        "step_name": step.name,
+        "step_id": step.name,
+        "output": result.output,
+        "duration_ms": result.duration_ms,
+        "retry_count": result.retry_count,
+    }
+    if frame.branch is not None:
+        record["branch_name"] = frame.branch
+    name = key_part(step.name)
+    values: dict[str, Any] = {f"{frame.place}{name}": record}
+    if not frame.loop:
+        values[f"{name}:output"] = result.output
+        values.update(_by_component(step, result))
+    await store(frame.run, values, frame.context)
+
+
+def _by_component(step: Step, result: StepResult) -> dict[str, Any]:
+    action = step.action
+    if isinstance(action, ToolAction):
+        place = f"step:{key_part(action.tool)}"
+    elif isinstance(action, AgentAction):
+        place = f"agent:{key_part(result.metadata.get('agent', step.name))}"
+    elif isinstance(action, WorkflowAction):
+        place = f"nested:{key_part(result.metadata.get('workflow', step.name))}"
+    else:
+        return {}
+    return {f"{place}:output": result.output, f"{place}:metadata": dict(result.metadata)}
