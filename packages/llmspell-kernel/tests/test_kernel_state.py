@@ -209,8 +209,8 @@ async def test_what_is_no_json_is_refused_before_anything_is_written(state, cont
     for bad, words in (
         (object(), "cannot be kept as JSON"),
         ({"k": lambda: 1}, "cannot be kept as JSON"),
-        (circle, "Circular reference"),
-        (deep, "too deep"),
+        (circle, "nested too deeply, or holds itself"),
+        (deep, "nested too deeply"),
         ("\ud800", "cannot be kept as JSON"),
     ):
         for use in (

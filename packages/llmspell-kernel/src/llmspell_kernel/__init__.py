@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from llmspell_kernel._kernel import Kernel as Kernel
     from llmspell_kernel._memory_ledger import MemoryLedger as MemoryLedger
     from llmspell_kernel._settings import RuntimeConfig as RuntimeConfig
-    from llmspell_kernel._settings import StatePersistenceConfig as StatePersistenceConfig
     from llmspell_kernel._sqlite_ledger import SqliteLedger as SqliteLedger
     from llmspell_kernel._state import StateService as StateService
+    from llmspell_kernel._state_settings import StatePersistenceConfig as StatePersistenceConfig
 
 __all__ = [
     "Execution",
@@ -29,7 +29,7 @@ _HOMES = {
     "MemoryLedger": "_memory_ledger",
     "RuntimeConfig": "_settings",
     "SqliteLedger": "_sqlite_ledger",
-    "StatePersistenceConfig": "_settings",
+    "StatePersistenceConfig": "_state_settings",
     "StateService": "_state",
 }
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,8 +19,6 @@ from llmspell_core import (
     LLMSpellError,
     NotFoundError,
     Recording,
-    Replaying,
-    Resuming,
     RunRecord,
     RunStatus,
     ScriptArguments,
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
 _CLOSING_SECONDS = 5.0
 
 
-@dataclass(slots=True)
 class _Job:
     """An execution with what it takes to run it.
 
@@ -53,13 +49,25 @@ class _Job:
     in no recording; `fresh` services are its own too.
     """
 
-    execution: Execution
-    launch: Launch
-    services: Services
-    policy: Recording | None = None
-    run: RunRecord | None = None
-    fresh: bool = False
-    state: ScriptState | None = None
+    __slots__ = ("execution", "fresh", "launch", "policy", "run", "services", "state")
+
+    def __init__(
+        self,
+        execution: Execution,
+        launch: Launch,
+        services: Services,
+        policy: Recording | None = None,
+        run: RunRecord | None = None,
+        *,
+        fresh: bool = False,
+    ) -> None:
+        self.execution = execution
+        self.launch = launch
+        self.services = services
+        self.policy = policy
+        self.run = run
+        self.fresh = fresh
+        self.state: ScriptState | None = None
 
     @property
     def lane(self) -> str | None:
@@ -148,11 +156,13 @@ class Kernel:
         launch = Launch(
             source,
             arguments or ScriptArguments(script=script),
-            name,
-            settings.script_timeout_seconds if timeout_seconds is None else timeout_seconds,
-            _tenant(self.services),
-            recordable(self.services.config, self.services.secrets) if record else {},
-            self.services.config.home if record else "",
+            engine=name,
+            timeout_seconds=settings.script_timeout_seconds
+            if timeout_seconds is None
+            else timeout_seconds,
+            tenant=_tenant(self.services),
+            settings=recordable(self.services.config, self.services.secrets) if record else {},
+            home=self.services.config.home if record else "",
         )
         if not record:
             return self._enqueue(_Job(Execution(name), launch, self.services))
@@ -172,6 +182,8 @@ class Kernel:
             ReplayError: when its payloads were erased. From the execution: when it asks for
                 something that was not recorded, even if the script swallows that error.
         """
+        from llmspell_core import Replaying
+
         run = self._recorded(run_id)
         launch = Launch.recorded(self.services.ledger, run.run_id)
         services = self._again(launch.settings, launch.home)
@@ -195,6 +207,8 @@ class Kernel:
             ReplayError: when its payloads were erased.
             UnsettledEffectError: from the execution, without *repeat_irreversible*.
         """
+        from llmspell_core import Resuming
+
         run = self._recorded(run_id)
         if run.status is RunStatus.COMPLETED:
             return self.replay(run.run_id)
@@ -331,6 +345,8 @@ class Kernel:
 
     def _settle(self, job: _Job, error: BaseException | None) -> BaseException | None:
         """Look at the policy, write how the run ended; returns the error it really ended with."""
+        from llmspell_core import Replaying, Resuming
+
         policy = job.policy
         if isinstance(policy, Replaying):
             if policy.mismatch is not None:

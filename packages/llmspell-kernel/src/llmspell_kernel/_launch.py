@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmspell_core import ReplayError, ScriptArguments, Source, from_canonical
@@ -14,19 +13,32 @@ if TYPE_CHECKING:
 _KINDS = ("configuration", "script.source", "script.arguments", "execution")
 
 
-@dataclass(frozen=True, slots=True)
 class Launch:
     """A script with its arguments, engine, tenant, time limit (seconds) and settings, the
     last without secrets (`recordable`), and only where they are recorded.
     """
 
-    source: Source
-    arguments: ScriptArguments
-    engine: str
-    timeout_seconds: float
-    tenant: str | None
-    settings: Mapping[str, Any]
-    home: str
+    # Not a dataclass: making one costs a millisecond of every start.
+    __slots__ = ("arguments", "engine", "home", "settings", "source", "tenant", "timeout_seconds")
+
+    def __init__(
+        self,
+        source: Source,
+        arguments: ScriptArguments,
+        *,
+        engine: str,
+        timeout_seconds: float,
+        tenant: str | None,
+        settings: Mapping[str, Any],
+        home: str,
+    ) -> None:
+        self.source = source
+        self.arguments = arguments
+        self.engine = engine
+        self.timeout_seconds = timeout_seconds
+        self.tenant = tenant
+        self.settings = settings
+        self.home = home
 
     def observe(self, context: ExecutionContext) -> None:
         """Write it at the head of the run, or in a replay take the place of what was written."""
@@ -88,11 +100,9 @@ class Launch:
             ScriptArguments(
                 arguments["script"], tuple(arguments["positional"]), arguments["options"]
             ),
-            execution["engine"],
-            execution["timeout_seconds"],
-            execution["tenant"],
-            found["configuration"]["values"],
-            found["configuration"]["home"],
+            **execution,
+            settings=found["configuration"]["values"],
+            home=found["configuration"]["home"],
         )
 
     def settings_with_secrets(self, current: Config) -> Mapping[str, Any]:

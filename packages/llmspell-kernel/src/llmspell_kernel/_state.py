@@ -12,7 +12,6 @@ from llmspell_core import (
     ConfigurationError,
     EffectClass,
     ResourceLimitError,
-    Resuming,
     StateStore,
     StateUsage,
     StorageError,
@@ -21,8 +20,8 @@ from llmspell_core import (
     digest,
     from_canonical,
 )
-from llmspell_kernel._settings import StatePersistenceConfig
 from llmspell_kernel._state_keys import address, scope_named, scope_of
+from llmspell_kernel._state_settings import StatePersistenceConfig
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext, Services, StorageBackend
@@ -308,6 +307,8 @@ class StateService(StateStore):
         backend = self._backend(context.tenant)
         note = None
         if context.effects.recording and context.effects.run_id is not None:
+            from llmspell_core import Resuming
+
             note = f"{_ONCE}{context.effects.run_id}:{digest(context.path)}"
             if isinstance(context.effects, Resuming):
                 made = await backend.get(note)
@@ -357,11 +358,6 @@ def _json(key: str, value: Any) -> str:
     try:
         text = canonical(value)
         text.encode()
-    except RecursionError:
-        raise ValidationError(
-            f"Circular reference detected, or too deep a nesting, in the value of '{key}'",
-            field=key,
-        ) from None
     except (TypeError, ValueError) as error:
         raise ValidationError(
             f"the value of state key '{key}' cannot be kept as JSON: {error}", field=key
