@@ -37,6 +37,6 @@ def _stats_of(record: dict[str, Any]) -> VectorStats:
     return VectorStats(**made)
 
 
-REPORT = Codec[IngestReport](_report_to_dict, _report_of)
-PASSAGES = Codec[list[Passage]](_passages_to_list, _passages_of)
-STATS = Codec[VectorStats](_stats_to_dict, _stats_of)
+REPORT: Codec[IngestReport] = Codec(_report_to_dict, _report_of)
+PASSAGES: Codec[list[Passage]] = Codec(_passages_to_list, _passages_of)
+STATS: Codec[VectorStats] = Codec(_stats_to_dict, _stats_of)
