@@ -57,7 +57,7 @@ def canonical(value: Any) -> str:
         # Bytes, or a mapping that looks like a mark: rare too.
         return text if '"$' not in text else _encode(_walk(value))
     except RecursionError:
-        raise TypeError("Circular reference, or nested too deeply") from None
+        raise TypeError("it is nested too deeply, or holds itself") from None
 
 
 def _walk(value: Any) -> Any:
