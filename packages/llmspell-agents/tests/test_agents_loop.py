@@ -288,6 +288,22 @@ async def test_a_result_too_long_to_read_is_shortened_for_the_model_only() -> No
     assert len(output.tool_calls[0].result) == 10_000_000
 
 
+async def test_a_structured_result_is_told_without_its_timings_in_a_fixed_order() -> None:
+    class Structured(Adder):
+        async def run(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
+            return ToolResult(
+                operation="o", result={"b": 1, "a": "ü"}, metadata={"execution_time_ms": 3.5}
+            )
+
+    agent, provider, services = world(
+        calls(["1"]), "ok", tools=(Structured(),), allowed_tools=["add"]
+    )
+    await run(agent, services)
+    assert told(provider)[-1][1] == (
+        '{"operation": "o", "result": {"a": "ü", "b": 1}, "success": true}'
+    )
+
+
 async def test_names_that_providers_refuse_are_exported_under_others() -> None:
     long = "ä tool/with.dots " * 6
     agent, provider, services = world(

@@ -175,7 +175,20 @@ def _settled(
         result=brought,
         duration_ms=duration_ms,
     )
-    return call, shortened(result.rendered())
+    return call, shortened(readable(result))
+
+
+def readable(result: ToolResult) -> str:
+    """What a model reads of a result: its text, else its envelope as JSON.
+
+    Without the metadata (timings differ from call to call, which defeats prompt caches), and
+    with sorted keys: a replayed result has lost the order of its keys, and must read the same.
+    """
+    if result.text is not None:
+        return result.text
+    envelope = result.envelope()
+    del envelope["metadata"]
+    return json.dumps(envelope, ensure_ascii=False, sort_keys=True, default=str)
 
 
 def shortened(text: str) -> str:
