@@ -1,0 +1,80 @@
+"""The global `JSON`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from llmspell_bridge._conversion import NULL
+from llmspell_core import ScriptHost, ValidationError, attribute, exposed, script_global
+
+
+class JsonParseError(ValidationError):
+    """The text is not JSON."""
+
+    code = "JSON_PARSE_ERROR"
+    prefix = ""
+
+
+def _refused(value: Any) -> Any:
+    if isinstance(value, bytes):
+        raise ValidationError("a string is not UTF-8: JSON holds text only")
+    raise ValidationError(f"Unsupported Lua type for JSON conversion: {type(value).__name__}")
+
+
+_compact = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=_refused
+).encode
+
+
+def _constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+@script_global("JSON")
+class JsonGlobal:
+    """Parse and write JSON."""
+
+    def __init__(self, host: ScriptHost) -> None:
+        self._host = host
+
+    @exposed(names=("decode",))
+    def parse(self, text: Any) -> Any:
+        """The value of a JSON text; null is nil, arrays are sequences.
+
+        Raises:
+            ValidationError: ``JSON parse error: …`` for anything else than JSON.
+        """
+        if not isinstance(text, str):
+            raise JsonParseError("JSON parse error: a string is needed")
+        try:
+            return json.loads(text, parse_constant=_constant)
+        except (ValueError, RecursionError) as error:
+            raise JsonParseError(f"JSON parse error: {error}") from None
+
+    @exposed(names=("encode",))
+    def stringify(self, value: Any, indent: Any = None) -> str:
+        """The JSON of a value, keys sorted: compact, or with *indent* (a number of spaces or
+        true) pretty.
+
+        Raises:
+            ValidationError: for functions, coroutines, cycles, strings that are not UTF-8.
+        """
+        if indent is None or indent is False:
+            return _compact(value)
+        width = 2 if indent is True else indent
+        if not isinstance(width, int | float) or not 0 <= width <= 32:
+            raise ValidationError("indent must be true or a number from 0 to 32", field="indent")
+        return json.dumps(
+            value, ensure_ascii=False, indent=int(width), sort_keys=True, default=_refused
+        )
+
+    @exposed()
+    def array(self, items: list[Any] | None = None) -> list[Any]:
+        """The same items as a table that is written as an array even when empty."""
+        return items or []
+
+    @attribute
+    def null(self) -> Any:
+        """Written as ``null`` where nil would leave no trace."""
+        return NULL

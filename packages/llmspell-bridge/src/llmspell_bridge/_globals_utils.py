@@ -1,0 +1,107 @@
+"""The global `Utils`."""
+
+from __future__ import annotations
+
+from binascii import Error as Base64Error
+from typing import Any
+
+from llmspell_bridge._log import rfc3339
+from llmspell_core import ScriptHost, ValidationError, exposed, script_global
+
+_ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b", "blake2s")
+
+
+@script_global("Utils")
+class UtilsGlobal:
+    """Small helpers; ``deep_copy`` comes with the engine."""
+
+    def __init__(self, host: ScriptHost) -> None:
+        self._host = host
+
+    @exposed()
+    def uuid(self) -> str:
+        """A random UUID."""
+        return self._host.context.new_id()
+
+    @exposed()
+    def timestamp(self) -> float:
+        """Unix seconds with a fraction."""
+        return self._host.context.now()
+
+    @exposed()
+    def now(self) -> str:
+        """The time in UTC as RFC 3339."""
+        return rfc3339(self._host.context.now())
+
+    @exposed()
+    async def sleep(self, milliseconds: float) -> None:
+        """Wait; callbacks and promises are served meanwhile.
+
+        Raises:
+            ValidationError: for a negative or endless time.
+        """
+        import asyncio
+
+        if not 0 <= milliseconds < float("inf"):
+            raise ValidationError("milliseconds must not be negative", field="milliseconds")
+        await asyncio.sleep(milliseconds / 1000)
+
+    @exposed()
+    def hash(self, text: bytes, algorithm: str = "sha256") -> str:
+        """The digest of the bytes, in hex.
+
+        Raises:
+            ValidationError: for an unknown algorithm.
+        """
+        import hashlib
+
+        name = algorithm.lower().replace("-", "")
+        if name not in _ALGORITHMS:
+            raise ValidationError(
+                f"Unsupported algorithm: {algorithm}",
+                field="algorithm",
+                hint=f"One of {', '.join(_ALGORITHMS)}.",
+            )
+        return hashlib.new(name, text, usedforsecurity=False).hexdigest()
+
+    @exposed(names=("base64encode",))
+    def base64_encode(self, text: bytes) -> bytes:
+        """The bytes in Base64."""
+        from base64 import b64encode
+
+        return b64encode(text)
+
+    @exposed(names=("base64decode",))
+    def base64_decode(self, text: bytes) -> bytes:
+        """The bytes that Base64 text stands for.
+
+        Raises:
+            ValidationError: for anything else.
+        """
+        from base64 import b64decode
+
+        try:
+            return b64decode(text, validate=True)
+        except (Base64Error, ValueError) as error:
+            raise ValidationError(f"not Base64: {error}", field="text") from None
+
+    @exposed()
+    def trim(self, text: bytes) -> bytes:
+        """Without white space at both ends."""
+        return text.strip()
+
+    @exposed()
+    def split(self, text: bytes, separator: bytes = b",") -> list[bytes]:
+        """The pieces between the separators (plain text, not a pattern).
+
+        Raises:
+            ValidationError: for an empty separator.
+        """
+        if not separator:
+            raise ValidationError("separator must not be empty", field="separator")
+        return text.split(separator)
+
+    @exposed()
+    def env(self, name: str) -> Any:
+        """An environment variable, or nil."""
+        return self._host.context.environ(name)

@@ -1,0 +1,457 @@
+"""The Lua runtime of one state: set up, globals injected, declared methods bound.
+
+All of it runs on the state's thread. Nothing that Lua calls raises: what goes wrong is returned,
+because lupa would hand the exception object itself to the script.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from llmspell_bridge._conversion import NULL, Converter, Foreign, Mark
+from llmspell_bridge._declaration import Declaration, Method, declaration
+from llmspell_bridge._errors import failure_table, message_of
+from llmspell_bridge._function import LuaFunction
+from llmspell_core import (
+    ExecutionCancelled,
+    ExecutionContext,
+    Exposure,
+    Live,
+    LLMSpellError,
+    PluginError,
+    ResourceLimitError,
+    Returns,
+    ScriptArguments,
+    ScriptExit,
+)
+
+if TYPE_CHECKING:
+    from llmspell_bridge._lua_state import LuaState
+    from llmspell_bridge._portal import Task
+
+_FOLDER = os.path.join(os.path.dirname(__file__), "lua")
+_CHUNKS = ("core", "promise", "stdlib", "natives")
+_SLACK = 512 * 1024
+_bytecode: dict[Any, dict[str, bytes]] = {}
+"""The compiled chunks of each lupa module: compiled once per process."""
+
+_KIND_GLOBAL = "llmspell.globals"
+
+
+def _deny(_object: Any, _name: Any, _setting: bool) -> Any:
+    raise AttributeError("not accessible")
+
+
+def _chunks(module: Any) -> dict[str, bytes]:
+    made = _bytecode.get(module)
+    if made is None:
+        made = {}
+        compiler = module.LuaRuntime(encoding=None, register_eval=False, register_builtins=False)
+        dump = compiler.eval(b"function(s, n) return string.dump(assert(load(s, n))) end")
+        for name in _CHUNKS:
+            with open(os.path.join(_FOLDER, f"{name}.lua"), "rb") as file:
+                made[name] = dump(file.read(), b"=[llmspell]")
+        _bytecode[module] = made
+    return made
+
+
+class Interpreter:
+    """See the module."""
+
+    def __init__(self, state: LuaState) -> None:
+        self._state = state
+        limits = state.limits
+        self._runtime = state.module.LuaRuntime(
+            encoding=None,
+            register_eval=False,
+            register_builtins=False,
+            unpack_returned_tuples=True,
+            attribute_filter=_deny,
+            max_memory=0,
+        )
+        self._host: dict[bytes, Any] = {}
+        chunks = _chunks(state.module)
+        bridge = self._load(chunks["core"], self._runtime.table_from(self._host_functions()))
+        self._load(chunks["promise"], bridge)
+        self._load(chunks["stdlib"], bridge, limits.level)
+        self._load(chunks["natives"], bridge)
+        self._functions = {
+            name: bridge[name.encode()]
+            for name in ["tokens", "more", "record", "items", "live", "empty_array", "null", "function_of", "handle", "define", "define_reader", "define_class", "define_method", "spawn_function", "step", "settle", "next_job", "release", "begin", "arguments", "load_main", "spawn_main", "collect", "set_limit"]
+        }
+        self.converter = Converter(self._runtime, self._functions, self._handle)
+        self.converter.memory_bytes = limits.memory_bytes
+        functions = self._functions
+        self.spawn_main = functions["spawn_main"]
+        self.spawn_function = functions["spawn_function"]
+        self.release = functions["release"]
+        self._classes: dict[type, int] = {}
+        self._instances: dict[str, Any] = {}
+        describe = self._runtime.eval(
+            b"function(running) running[2] = coroutine.create(function() end)"
+            b" return string.format('%p %p', running, running[2]) end"
+        )
+        self._probe_addresses(describe(bridge[b"running"]))
+        self._inject(bridge)
+        self._limit(limits.memory_bytes)
+        state.portal.attach(_Functions(functions))
+
+    def _load(self, bytecode: bytes, *args: Any) -> Any:
+        return self._runtime.execute(bytecode, *args)
+
+    def _probe_addresses(self, text: bytes) -> None:
+        table, probe = text.split()
+        self.running_table, self.probe = int(table, 16), int(probe, 16)
+
+    def _limit(self, memory_bytes: int) -> None:
+        """The limit counts what scripts use, not what the engine brought."""
+        runtime = self._runtime
+        self._base = used = runtime.get_memory_used()
+        self.collections = 0
+        counted = runtime.eval(b"collectgarbage('count')") * 1024
+        runtime.set_max_memory(used + memory_bytes)
+        slack = min(_SLACK, memory_bytes // 4)
+        self._functions["set_limit"]((counted + memory_bytes - slack) / 1024)
+
+    def heap_bytes(self) -> int:
+        """What the script uses of its heap."""
+        return max(0, self._runtime.get_memory_used() - self._base)
+
+    def collect(self) -> None:
+        """A full garbage collection."""
+        self._functions["collect"]()
+        self.collections += 1
+
+    def close(self) -> None:
+        """Free the Lua state: the cycle through Python is cut here."""
+        self._functions.clear()
+        self._instances.clear()
+        self._host.clear()
+        del self.spawn_main, self.spawn_function, self.release
+        del self.converter, self._runtime
+
+    # Executions ---------------------------------------------------------------------------------
+
+    def begin(self, context: ExecutionContext, arguments: ScriptArguments) -> None:
+        """Prepare the globals of an execution."""
+        recording = bool(context.effects.recording)
+        seed = 0
+        if recording:
+            seed = context.observe("random.seed", None, _random_seed)
+        self._functions["begin"](recording, seed)
+        script, positional, options = context.observe(
+            "script.arguments",
+            None,
+            lambda: [arguments.script, list(arguments.positional), dict(arguments.options)],
+        )
+        encode = str.encode
+        numbered: dict[Any, bytes] = {0: encode(script)}
+        for index, text in enumerate(positional, 1):
+            numbered[index] = encode(text, "utf-8", "surrogateescape")
+        named: dict[Any, bytes] = {
+            encode(key): encode(text, "utf-8", "surrogateescape") for key, text in options.items()
+        }
+        table_from = self._runtime.table_from
+        self._functions["arguments"](table_from({**numbered, **named}), table_from(numbered))
+
+    def load(self, text: bytes, name: bytes, expression: bool) -> None:
+        """Compile the main chunk.
+
+        Raises:
+            ScriptError: with the line of a syntax error.
+        """
+        found = self._functions["load_main"](text, name, expression)
+        if found is True:
+            return
+        from llmspell_bridge._errors import script_error
+
+        raise script_error(
+            found[1].decode("utf-8", "replace"), "", None, self._state.limits.memory_bytes
+        )
+
+    # Host functions -----------------------------------------------------------------------------
+
+    def _host_functions(self) -> dict[bytes, Any]:
+        state, portal = self._state, self._state.portal
+        functions: dict[str, Callable[..., Any]] = {
+            "write": self._write,
+            "flush": lambda fd: state.output.flush("stderr" if fd == 2 else "stdout"),
+            "touch": self._touch,
+            "wake": portal.wake,
+            "promised": portal.promise,
+            "stir": lambda: portal.inbox.put(self._stir),
+            "live_get": self._live_get,
+            "live_set": self._live_set,
+            "live_len": lambda live: len(live),
+            "live_keys": self._live_keys,
+            **state.sandbox.functions(),
+        }
+        self._host = {name.encode(): self._guarded(f, name) for name, f in functions.items()}
+        for raw in ("wake", "promised", "stir"):
+            self._host[raw.encode()] = _silent(functions[raw])
+        self._host.update(
+            {
+                b"touch": self._touch,
+                b"block": portal.block,
+                b"dying": lambda address: state.dying(address),
+                b"mark": self._mark,
+                b"func": lambda identity, where: LuaFunction(
+                    state, identity, where.decode("utf-8", "replace")
+                ),
+                b"local_token": lambda ms=None: portal.local(None if ms is None else ms / 1000),
+                b"null": NULL,
+            }
+        )
+        return self._host
+
+    def _guarded(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """Returns ``True, results…``, ``False, message`` or nothing, as ``finish`` expects."""
+
+        def call(*args: Any) -> tuple[Any, ...]:
+            try:
+                found = function(*args)
+            except BaseException as error:
+                return self._failure(error, name, Exposure())
+            if type(found) is tuple:
+                return (True, *cast("tuple[Any, ...]", found))
+            return True, found
+
+        return call
+
+    def _mark(self, what: Any) -> Any:
+        return Mark(self.converter, what) if isinstance(what, int) else Foreign(what.decode())
+
+    def _write(self, fd: int, data: bytes) -> None:
+        try:
+            self._state.output.write("stderr" if fd == 2 else "stdout", data)
+        except Exception as error:  # nobody reads any more (a closed pipe): the script ends
+            raise _Fatal(error) from error
+
+    def _stir(self) -> None:
+        run = self._state.portal.run
+        if run is not None:
+            self._state.portal.run_jobs(run)
+
+    # Live tables --------------------------------------------------------------------------------
+
+    def _live_get(self, live: Any, key: Any) -> Any:
+        value = self._converter_value(key)
+        if isinstance(live, dict):
+            name = value if isinstance(value, str) else str(value)
+            found = cast("dict[str, Any]", live).get(name)
+            if type(found) is dict:
+                found = cast("dict[str, Any]", live)[name] = Live(cast("dict[str, Any]", found))
+            return self.converter.push(found)
+        return None
+
+    def _live_set(self, live: Any, key: Any, value: Any) -> None:
+        name = self._converter_value(key)
+        name = name if isinstance(name, str) else str(name)
+        found = self._converter_value(value)
+        if found is None:
+            live.pop(name, None)
+        else:
+            live[name] = found
+
+    def _live_keys(self, live: Any) -> Any:
+        return self.converter.push([str(key) for key in live])
+
+    def _converter_value(self, raw: Any) -> Any:
+        return self.converter.value(raw)
+
+    # Globals ------------------------------------------------------------------------------------
+
+    def _inject(self, bridge: Any) -> None:
+        lazy, scope = bridge[b"lazy_global"], bridge[b"G"]
+        config = self._state.services.config
+        for name in self._state.services.plugins.names(_KIND_GLOBAL):
+            if config.get(f"{name.lower()}.enabled") is not False:
+                lazy(scope, name.encode())
+        del lazy, scope
+
+    def _touch(self, raw: bytes) -> tuple[Any, ...]:
+        name = raw.decode()
+        try:
+            cls = self._state.services.plugins.load(_KIND_GLOBAL, name)
+            compiled = declaration(cls)
+            instance = cls(self._state.host)
+            self._instances[name] = instance
+            self._define_global(name, compiled, instance)
+        except BaseException as error:
+            return self._failure(error, name, Exposure())
+        return True, compiled.index is not None, bool(compiled.attributes)
+
+    def _define_global(self, name: str, compiled: Declaration, instance: Any) -> None:
+        define = self._functions["define"]
+        key_of_global = name.encode()
+        for method in compiled.methods:
+            function = self._bound(method, instance)
+            for key in method.keys:
+                define(key_of_global, key.encode(), function, method.arity, False)
+            for key in method.twins:
+                define(key_of_global, key.encode(), function, method.arity, True)
+        if compiled.index is not None or compiled.attributes:
+            self._functions["define_reader"](self._reader(compiled, instance))
+
+    def _reader(self, compiled: Declaration, instance: Any) -> Callable[..., Any]:
+        """Fields: attributes first, then ``__script_index__``."""
+        attributes, index = compiled.attributes, compiled.index
+
+        def read(target: Any, key: bytes) -> tuple[Any, ...]:
+            owner = target if instance is None else instance
+            name = key.decode("utf-8", "replace")
+            try:
+                found = attributes.get(name)
+                if found is not None:
+                    return True, self.converter.push(getattr(owner, found))
+                if index is not None:
+                    return True, self.converter.push(index(owner, name))
+            except BaseException as error:
+                return self._failure(error, f"{compiled.name}.{name}", Exposure())
+            return (True,)
+
+        return read
+
+    def _handle(self, value: Any) -> Any:
+        cls = cast("type[Any]", type(value))
+        number = self._classes.get(cls)
+        if number is None:
+            number = self._classes[cls] = len(self._classes) + 1
+            self._define_class(number, declaration(cls))
+        return self._functions["handle"](id(value), value, number)
+
+    def _define_class(self, number: int, compiled: Declaration) -> None:
+        reader: Any = None
+        if compiled.attributes or compiled.index is not None:
+            reader = self._reader(compiled, None)
+        self._functions["define_class"](number, compiled.name.encode(), reader, compiled.has_name)
+        define = self._functions["define_method"]
+        for method in compiled.methods:
+            function = self._bound(method, None)
+            for key in method.keys:
+                define(number, key.encode(), function, method.arity, False)
+            for key in method.twins:
+                define(number, key.encode(), function, method.arity, True)
+
+    def _bound(self, method: Method, instance: Any) -> Callable[..., Any]:
+        """What Lua calls: converts, calls, converts back or starts the coroutine."""
+        function, exposure, operation = method.function, method.exposure, method.operation
+        bind, push, failure = method.bind, self.converter.push, self._failure
+        start = self._state.portal.start
+
+        if method.is_async:
+
+            def finish(value: Any, error: BaseException | None) -> tuple[Any, ...]:
+                if error is not None:
+                    return failure(error, operation, exposure)
+                try:
+                    if type(value) is Returns:
+                        return (True, *[push(item) for item in value])
+                    return True, push(value)
+                except BaseException as raised:
+                    return failure(raised, operation, exposure)
+
+            def call_async(target: Any, *args: Any) -> Any:
+                try:
+                    values = bind(args)
+                except BaseException as error:
+                    return failure(error, operation, _RAISES)
+                return start(function(instance or target, *values), finish)
+
+            return call_async
+
+        def call(target: Any, *args: Any) -> tuple[Any, ...]:
+            try:
+                values = bind(args)
+            except BaseException as error:
+                return failure(error, operation, _RAISES)
+            try:
+                value = function(target if instance is None else instance, *values)
+                if type(value) is Returns:
+                    return (True, *[push(item) for item in value])
+                return True, push(value)
+            except BaseException as error:
+                return failure(error, operation, exposure)
+
+        return call
+
+    def _failure(self, error: BaseException, operation: str, exposure: Exposure) -> tuple[Any, ...]:
+        """What Lua gets for *error*; ``(None,)`` ends the task."""
+        error.__traceback__ = None if isinstance(error, LLMSpellError) else error.__traceback__
+        if isinstance(error, _Fatal):
+            error = error.reason
+            self._end_run(error)
+            return (None,)
+        if not isinstance(error, Exception):
+            self._end_task(error)
+            return (None,)
+        message = message_of(error, operation)
+        error.__traceback__ = None
+        encoded = message.encode("utf-8", "surrogateescape")
+        raises = exposure.fails == "raise" or isinstance(error, (*exposure.raises, PluginError))
+        if raises or not isinstance(error, LLMSpellError):
+            self._state.failures.append((message, error))
+            return False, encoded
+        if exposure.fails == "pair":
+            return True, None, encoded
+        try:
+            return True, self.converter.push(failure_table(error, message)), encoded
+        except ResourceLimitError:
+            return False, encoded
+
+    def _end_run(self, reason: BaseException) -> None:
+        task = self._state.portal.current
+        if task is not None and task.run.fatal is None:
+            task.run.fatal = reason
+
+    def _end_task(self, reason: BaseException) -> None:
+        """A cancellation or an exit: past every pcall."""
+        task: Task | None = self._state.portal.current
+        if task is None:
+            return
+        if isinstance(reason, ScriptExit) or not isinstance(reason, ExecutionCancelled) or self._is_main(task):
+            self._end_run(reason)
+        elif task.fatal is None:
+            task.fatal = reason
+
+    def _is_main(self, task: Task) -> bool:
+        return getattr(task.deliver, "__func__", None) is not None and (
+            getattr(task.deliver, "__self__", None) is task.run
+        )
+
+
+class _Fatal(Exception):
+    """Ends the run with *reason*, whatever the script catches."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class _Functions:
+    """The functions of ``lua/core.lua`` as attributes, for the portal."""
+
+    __slots__ = ("next_job", "release", "settle", "spawn_function", "step")
+
+    def __init__(self, functions: Mapping[str, Any]) -> None:
+        self.next_job = functions["next_job"]
+        self.release = functions["release"]
+        self.settle = functions["settle"]
+        self.spawn_function = functions["spawn_function"]
+        self.step = functions["step"]
+
+
+def _silent(function: Callable[..., Any]) -> Callable[..., None]:
+    def call(*args: Any) -> None:
+        function(*args)
+
+    return call
+
+
+def _random_seed() -> int:
+    return int.from_bytes(os.urandom(6), "big")
+
+
+_RAISES = Exposure()

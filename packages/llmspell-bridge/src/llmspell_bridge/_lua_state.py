@@ -1,0 +1,538 @@
+"""A Lua interpreter with its globals: an actor, one thread for life."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmspell_bridge._errors import script_error
+from llmspell_bridge._interrupt import Interrupter, Watch
+from llmspell_bridge._output import LineOutput
+from llmspell_bridge._portal import Callback, Portal, Run, Task
+from llmspell_bridge._sandbox import Sandbox
+from llmspell_bridge._source import chunk_name, prepare
+from llmspell_core import (
+    ExecutionCancelled,
+    ExecutionContext,
+    LLMTimeoutError,
+    ScriptArguments,
+    ScriptError,
+    ScriptExit,
+    ScriptHost,
+    ScriptResult,
+    ScriptState,
+    Source,
+)
+
+if TYPE_CHECKING:
+
+    from llmspell_bridge._config import Limits
+    from llmspell_bridge._interpreter import Interpreter
+    from llmspell_bridge._log import ScriptLog
+    from llmspell_core import Input, Output, Services
+
+_FORCE_AFTER = 1.0
+"""Seconds that an awaited coroutine has to end after it was cancelled."""
+_ABANDON_AFTER = 2.0
+"""Seconds after which a state that does not react (a C function, a blocked call) is given up."""
+_STACK_BYTES = 16 * 1024 * 1024
+_stack_lock = threading.Lock()
+
+
+def timed_out(context: ExecutionContext) -> LLMTimeoutError:
+    """The error of a passed deadline."""
+    seconds = context.deadline.seconds or 0.0
+    return LLMTimeoutError(
+        f"execution timed out after {seconds:g}s",
+        duration_ms=round(seconds * 1000),
+        operation="execution",
+        hint="Allow more with runtime.script_timeout_seconds.",
+    )
+
+
+class Execution(Run):
+    """One submitted script."""
+
+    def __init__(
+        self, source: Source, context: ExecutionContext, arguments: ScriptArguments | None
+    ) -> None:
+        super().__init__(context)
+        self.source = source
+        self.arguments = arguments or ScriptArguments()
+        self.future: Future[ScriptResult] = Future()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.over = False
+        self.doomed_at: float | None = None
+        self._settled = threading.Lock()
+
+    def main_over(self, value: Any, error: Any) -> None:
+        """The main chunk ended."""
+        self.value, self.error, self.over = value, error, True
+
+    def settle(self, result: ScriptResult | None, error: BaseException | None) -> None:
+        """Answer the caller, once."""
+        if not self._settled.acquire(blocking=False):
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            assert result is not None
+            self.future.set_result(result)
+
+
+class LuaHost(ScriptHost):
+    """What script globals are made with."""
+
+    log: ScriptLog
+    """Set by `log_of`, when something is logged."""
+
+    def __init__(self, state: LuaState) -> None:
+        self._state = state
+
+    def heap(self) -> tuple[int, int, int]:
+        """Bytes the script uses, its limit, collections so far."""
+        interpreter = self._state.interpreter
+        assert interpreter is not None
+        return interpreter.heap_bytes(), self._state.limits.memory_bytes, interpreter.collections
+
+    @property
+    def services(self) -> Services:
+        """The services of the kernel."""
+        return self._state.services
+
+    @property
+    def context(self) -> ExecutionContext:
+        """The context of the task that runs."""
+        return self._state.context()
+
+    def write(self, stream: Literal["stdout", "stderr"], text: str) -> None:
+        """Emit output of the script."""
+        self._state.output.write(stream, text.encode("utf-8", "surrogateescape"))
+
+
+class LuaState(ScriptState):
+    """One Lua interpreter, its thread, its inbox.
+
+    Args:
+        services: For the globals.
+        module: The lupa module to use.
+        limits: What scripts may use.
+        output: Called on the state's thread.
+        input: Asked for lines.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        module: Any,
+        limits: Limits,
+        *,
+        output: Output,
+        input: Input | None = None,
+    ) -> None:
+        self.services = services
+        self.module = module
+        self.limits = limits
+        self.output = LineOutput(output)
+        self.host = LuaHost(self)
+        self.sandbox = Sandbox(
+            services, self.context, spawn=limits.spawn, output=self.output, input=input
+        )
+        self.portal = Portal(
+            idle_context=self._idle_context,
+            failed=self._failed,
+            convert=self._converted,
+            push=self._pushed,
+        )
+        self.interrupter = Interrupter(module)
+        self.failures: deque[tuple[str, Exception]] = deque(maxlen=16)
+        """What host calls raised lately: the causes of Lua errors."""
+        self.interpreter: Interpreter | None = None
+        self._watch = Watch(self._strike)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._backlog: deque[Execution] = deque()
+        self._held: dict[int, int] = {}
+        self._released: deque[int] = deque()
+        self._last_context: ExecutionContext | None = None
+        self._closed = False
+        self._abandoned = False
+
+    # The outer face -----------------------------------------------------------------------------
+
+    def submit(
+        self, source: Source, context: ExecutionContext, arguments: ScriptArguments | None = None
+    ) -> Future[ScriptResult]:
+        """Queue an execution."""
+        execution = Execution(source, context, arguments)
+        with self._lock:
+            if self._closed or self._abandoned:
+                why = "was closed" if self._closed else "had to be abandoned; open another"
+                execution.future.set_exception(
+                    ScriptError(f"the script's state {why}", language=self.language)
+                )
+                return execution.future
+            if self._thread is None:
+                self._start()
+        self.portal.inbox.put(execution)
+        return execution.future
+
+    @property
+    def language(self) -> str:
+        """For errors."""
+        return "lua"
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._live, name="llmspell-lua", daemon=True)
+        with _stack_lock:
+            # Lua → Python → Lua needs more C stack than some platforms give a thread.
+            before = threading.stack_size(_STACK_BYTES)
+            try:
+                self._thread.start()
+            finally:
+                threading.stack_size(before)
+
+    def close(self) -> None:
+        """Interrupt what runs, end the thread, free the interpreter."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            thread = self._thread
+        if thread is None:
+            return
+        run = self.portal.run
+        if isinstance(run, Execution):
+            self.kill(run, ExecutionCancelled("the state was closed"))
+        self.portal.inbox.put(_nothing)
+        if thread is not threading.current_thread():
+            thread.join(_ABANDON_AFTER + 1.0)
+        self._watch.close()
+
+    def post(self, item: Callback) -> None:
+        """A callback for the script's thread; from any thread."""
+        if self._closed or self._abandoned or self._thread is None:
+            item.settle(None, ScriptError("the script's state was closed", language="lua"))
+        else:
+            self.portal.inbox.put(item)
+
+    @property
+    def run_context(self) -> ExecutionContext | None:
+        """The context of the execution in progress."""
+        run = self.portal.run
+        return None if run is None else run.context
+
+    # Killing ------------------------------------------------------------------------------------
+
+    def kill(self, execution: Execution, reason: BaseException) -> None:
+        """End an execution; from any thread. The first reason stays."""
+        if execution.fatal is None:
+            execution.fatal = reason
+        self._watch.now()
+
+    def abort(self, item: Callback, reason: BaseException) -> None:
+        """End a callback; from the loop's thread."""
+        if item.future.done() and not item.future.cancelled():
+            return
+
+        def look() -> None:
+            if item.task is not None and item.task.fatal is None:
+                item.task.fatal = reason
+            self.portal.doom()
+
+        task = item.task
+        if task is not None:
+            if task.fatal is None:
+                task.fatal = reason
+            if self.portal.current is task:
+                self._insist(task)
+        elif not item.future.done():
+            item.future.set_exception(reason)
+        self.portal.inbox.put(look)
+
+    def _insist(self, task: Task) -> None:
+        """Arm a callback's coroutines until it has ended."""
+
+        def insist() -> None:
+            for _ in range(int(_ABANDON_AFTER * 1000)):
+                if self.portal.current is not task:
+                    return
+                self.arm_running(task)
+                time.sleep(0.001)
+
+        threading.Thread(target=insist, name="llmspell-insist", daemon=True).start()
+
+    def _strike(self, number: int) -> bool:
+        """On the watch's thread: the deadline came or somebody cancelled."""
+        execution = self.portal.run
+        if not isinstance(execution, Execution) or execution.over:
+            return False
+        now = time.monotonic()
+        if execution.doomed_at is None:
+            execution.doomed_at = now
+            if execution.fatal is None:
+                execution.fatal = timed_out(execution.context)
+            self.portal.inbox.put(self.portal.doom)
+        task = self.portal.current
+        if task is not None:
+            self.arm_running(task)
+        since = now - execution.doomed_at
+        if since > _ABANDON_AFTER:
+            self._abandon(execution)
+            return False
+        if since > _FORCE_AFTER and number % 20 == 0:
+            self.portal.inbox.put(lambda: self.portal.doom(by_force=True))
+        return True
+
+    def arm_running(self, task: Task) -> None:
+        """Interrupt *task* and the coroutine of the script's own that runs in it."""
+        interpreter = self.interpreter
+        if interpreter is None:
+            return
+        running = self.interrupter.running(interpreter.running_table, interpreter.probe)
+        if running and self.portal.current is task:
+            self.interrupter.arm(running)
+        if task.address and self.portal.current is task:
+            self.interrupter.arm(task.address)
+
+    def dying(self, address: str) -> bool:
+        """Lua asks whether its task must end; if so its coroutine is armed."""
+        task = self.portal.current
+        if task is None or task.doom is None:
+            return False
+        self.interrupter.arm(int(address, 16))
+        return True
+
+    def _abandon(self, execution: Execution) -> None:
+        with self._lock:
+            self._abandoned = True
+        reason = execution.fatal
+        note = (
+            "The script did not react within "
+            f"{_ABANDON_AFTER:g}s (it is inside a C function such as string.find with a pattern "
+            "that does not end); its state was abandoned."
+        )
+        if isinstance(reason, LLMTimeoutError):
+            reason.hint = note
+        elif reason is not None:
+            reason.add_note(note)
+        self.output.flush()
+        execution.settle(None, reason)
+
+    # The thread ---------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            from llmspell_bridge._interpreter import Interpreter
+
+            self.interpreter = Interpreter(self)
+        except BaseException as error:
+            self._fail_all(error)
+            return
+        try:
+            while not self._closed and not self._abandoned:
+                item = self._backlog.popleft() if self._backlog else self.portal.inbox.get()
+                if isinstance(item, Execution):
+                    self._execute(item)
+                else:
+                    self._serve(item)
+        finally:
+            self._end()
+
+    def _serve(self, item: Any) -> None:
+        if isinstance(item, Execution):
+            self._backlog.append(item)
+        else:
+            self.portal.serve(item)
+        if self._released:
+            self._forget_released()
+
+    def _fail_all(self, error: BaseException) -> None:
+        with self._lock:
+            self._closed = True
+        while not self.portal.inbox.empty():
+            item = self.portal.inbox.get()
+            if isinstance(item, Execution) or isinstance(item, Callback):
+                item.settle(None, error)
+
+    def _end(self) -> None:
+        closed = ScriptError("the script's state was closed", language=self.language)
+        while self._backlog:
+            self._backlog.popleft().settle(None, closed)
+        while not self.portal.inbox.empty():
+            item = self.portal.inbox.get()
+            if isinstance(item, Execution | Callback):
+                item.settle(None, closed)
+        interpreter, self.interpreter = self.interpreter, None
+        self.portal.attach(None)
+        if interpreter is not None:
+            interpreter.close()
+
+    def _execute(self, execution: Execution) -> None:
+        if not execution.future.set_running_or_notify_cancel():
+            return
+        started = time.perf_counter()
+        context = execution.context
+        self.portal.run = execution
+        self._last_context = context
+        self.failures.clear()
+        unlink = context.cancel.subscribe(
+            lambda reason: self.kill(execution, _cancelled(context, reason))
+        )
+        error: BaseException | None = None
+        try:
+            self._watch.until(self._deadline(context))
+            if execution.fatal is not None:
+                raise execution.fatal
+            context.check()
+            self._run(execution)
+            error = execution.error
+        except BaseException as raised:
+            error = raised
+        finally:
+            execution.over = True
+            unlink()
+            self._watch.rest()
+        self._conclude(execution, error, started)
+
+    def _deadline(self, context: ExecutionContext) -> float | None:
+        if context.deadline.at is not None:
+            return context.deadline.at
+        seconds = self.limits.timeout_seconds
+        return None if seconds is None else time.monotonic() + seconds
+
+    def _run(self, execution: Execution) -> None:
+        interpreter = self.interpreter
+        assert interpreter is not None
+        source = execution.source
+        self.sandbox.enter(source.path)
+        text = prepare(source.text, source.name)
+        interpreter.begin(execution.context, execution.arguments)
+        interpreter.load(text, chunk_name(source), source.expression)
+        main = Task(execution, execution.context, execution.main_over)
+        self.portal.begin(main, interpreter.spawn_main)
+        portal = self.portal
+        while not execution.over:
+            self._wait(execution)
+        if execution.error is not None:
+            portal.drop(execution)
+            return
+        portal.run_jobs(execution)
+        while execution.open or execution.jobs:
+            if execution.fatal is not None:
+                execution.error = execution.fatal
+                portal.drop(execution)
+                return
+            self._wait(execution)
+
+    def _wait(self, execution: Execution) -> None:
+        self._serve(self.portal.inbox.get())
+
+    def _conclude(self, execution: Execution, error: BaseException | None, started: float) -> None:
+        interpreter = self.interpreter
+        assert interpreter is not None
+        exit_code = None
+        if execution.fatal is not None:
+            error = execution.fatal
+        if isinstance(error, ScriptExit):
+            exit_code, error, execution.value = error.exit_code, None, None
+        try:
+            self.output.flush()
+        except Exception as raised:
+            error = error or raised
+        mismatch = getattr(execution.context.effects, "mismatch", None)
+        if mismatch is not None:
+            error = mismatch
+        self.portal.run = None
+        if not self._abandoned:
+            interpreter.collect()
+        if isinstance(error, MemoryError):
+            error = script_error("not enough memory", "", None, self.limits.memory_bytes)
+        took = (time.perf_counter() - started) * 1000
+        self.failures.clear()
+        execution.settle(ScriptResult(execution.value, took, exit_code), error)
+
+    # For the portal and the interpreter ---------------------------------------------------------
+
+    def context(self) -> ExecutionContext:
+        """Of the task that runs, else of the execution."""
+        task = self.portal.current
+        if task is not None:
+            return task.context
+        run = self.portal.run
+        return self._idle_context() if run is None else run.context
+
+    def _idle_context(self) -> ExecutionContext:
+        last = self._last_context
+        if last is None or last.cancel.reason is not None or last.deadline.passed:
+            return ExecutionContext(self.services)
+        return last
+
+    def _failed(self, task: Task, message: str, traceback: str) -> BaseException:
+        doom = task.doom
+        if doom is not None:
+            return doom
+        cause = next(
+            (error for text, error in reversed(self.failures) if text and message.endswith(text)),
+            None,
+        )
+        return script_error(message, traceback, cause, self.limits.memory_bytes)
+
+    def _converted(self, raw: Any) -> Any:
+        assert self.interpreter is not None
+        return self.interpreter.converter.value(raw)
+
+    def _pushed(self, value: Any) -> Any:
+        assert self.interpreter is not None
+        return self.interpreter.converter.push(value)
+
+    def call_now(self, identity: int, args: tuple[Any, ...]) -> Any:
+        """Call a function of the script in place; on the script's thread."""
+        interpreter = self.interpreter
+        if interpreter is None or threading.current_thread() is not self._thread:
+            raise ScriptError("a script's function was called outside its thread", language="lua")
+        current = self.portal.current
+        run = self.portal.run or (Run(self._idle_context()) if current is None else current.run)
+        task = Task(run, self.context(), _ignore)
+        value, error = self.portal.call_now(
+            task, interpreter.spawn_function, identity, *(self._pushed(a) for a in args)
+        )
+        if error is not None:
+            raise error
+        return value
+
+    def hold(self, identity: int) -> None:
+        """Python has one more reference to the function; on the script's thread."""
+        self._held[identity] = self._held.get(identity, 0) + 1
+
+    def let_go(self, identity: int) -> None:
+        """Python has one reference less; from any thread, within a garbage collection too."""
+        self._released.append(identity)
+
+    def _forget_released(self) -> None:
+        interpreter = self.interpreter
+        while self._released and interpreter is not None:
+            identity = self._released.popleft()
+            left = self._held.get(identity, 1) - 1
+            if left > 0:
+                self._held[identity] = left
+            else:
+                self._held.pop(identity, None)
+                interpreter.release(identity)
+
+
+def _nothing() -> None:
+    """Wakes the thread."""
+
+
+def _ignore(_value: Any, _error: Any) -> None:
+    """Replaced before it is called."""
+
+
+def _cancelled(context: ExecutionContext, reason: str) -> BaseException:
+    mismatch = getattr(context.effects, "mismatch", None)
+    return mismatch if mismatch is not None else ExecutionCancelled(reason)

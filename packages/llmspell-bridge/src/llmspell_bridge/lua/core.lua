@@ -1,0 +1,710 @@
+-- The heart of the engine on Lua's side: tasks, the values that cross the border, declared methods.
+-- It runs once per state, before anything of the user's, and hands `bridge` to the other chunks.
+-- Whatever it uses of the standard library it keeps in locals: scripts may replace what they see.
+--
+-- Everything of the user's runs in a coroutine of ours, a task. A call that has to wait for the
+-- event loop yields AWAIT with a token up to the scheduler (Python's portal), through coroutines of
+-- the user's as well; so tasks interleave and nothing stacks up.
+
+local host = ...
+
+local type, next, tostring, select, error = type, next, tostring, select, error
+local pcall, xpcall, rawget, rawset, rawequal = pcall, xpcall, rawget, rawset, rawequal
+local setmetatable, getmetatable = setmetatable, getmetatable
+local collectgarbage = collectgarbage
+local format, find, sub, gsub = string.format, string.find, string.sub, string.gsub
+local unpack = table.unpack or unpack
+local rawlen = rawlen or function(t) return #t end
+local getinfo, traceback = debug.getinfo, debug.traceback
+local create, raw_resume, raw_yield = coroutine.create, coroutine.resume, coroutine.yield
+local raw_running, isyieldable = coroutine.running, coroutine.isyieldable
+local raw_close = coroutine.close
+local huge = math.huge
+
+local host_block, host_dying = host.block, host.dying
+local host_mark, host_function = host.mark, host.func
+
+local AWAIT = {}                       -- what a waiting coroutine yields first
+local MARK = "\3"                      -- how the message of an interrupt ends, see _interrupt.py
+local NULL = setmetatable({}, { __tostring = function() return "null" end, __metatable = false })
+local ARRAY = { __name = "array" }     -- metatable of a table that is an array even when empty
+local LIMITS = { soft = huge }         -- KiB of heap above which a call to the host first collects
+
+local weak_keys, weak_values = { __mode = "k" }, { __mode = "v" }
+local objects = setmetatable({}, weak_keys)    -- handle → Python object
+local handles = setmetatable({}, weak_values)  -- id of a Python object → handle
+local texts = setmetatable({}, weak_keys)      -- record → its text
+local function_ids = setmetatable({}, weak_keys)
+local functions, next_function = {}, 0         -- functions that Python holds
+local tasks, next_task = {}, 0                 -- coroutines of ours
+local task_of = setmetatable({}, weak_keys)
+local waiting = setmetatable({}, weak_keys)    -- coroutines of the user's that wait for the host
+local running = { false, false, false, false } -- [1]: the coroutine that runs; Python peeks at it
+
+objects[NULL] = host.null
+
+local bridge = {
+  host = host, NULL = NULL, ARRAY = ARRAY, LIMITS = LIMITS, running = running,
+  objects = objects, texts = texts, waiting = waiting, task_of = task_of,
+}
+
+-- Errors ---------------------------------------------------------------------------------------
+
+local OURS = { ["=[llmspell]"] = true, ["=[C]"] = true }
+
+local function position()
+  local level = 2
+  while true do
+    local info = getinfo(level, "Sl")
+    if not info then return "" end
+    if info.currentline > 0 and not OURS[info.source] then
+      return info.short_src .. ":" .. info.currentline .. ": "
+    end
+    level = level + 1
+  end
+end
+
+local function fail(message)
+  error(position() .. tostring(message), 0)
+end
+
+-- Ends the task: the host arms the interrupt for this coroutine, so that no pcall gets away.
+local function die()
+  if host_dying(format("%p", raw_running())) then error(MARK, 0) end
+  error("the coroutine was interrupted", 0)
+end
+
+local function interrupted(message)
+  return type(message) == "string" and sub(message, -1) == MARK
+end
+
+local function trace(co, message, level)
+  local text = co and traceback(co, message, level) or traceback(message, (level or 1) + 1)
+  if type(text) ~= "string" then return text end
+  text = gsub(text, "\n[^\n]*%[llmspell%][^\n]*", "")
+  return (gsub(gsub(text, "in upvalue 'main_chunk'", "in main chunk"), "in upvalue 'callback'",
+    "in callback"))
+end
+
+bridge.fail, bridge.die, bridge.position, bridge.trace = fail, die, position, trace
+bridge.interrupted = interrupted
+bridge.getinfo, bridge.getlocal, bridge.getupvalue = getinfo, debug.getlocal, debug.getupvalue
+
+-- A heap near its limit is collected before the host is called: what the host pushes must fit,
+-- because an allocation that fails inside lupa ends the process.
+local function host_pressure()
+  collectgarbage("collect")
+  if collectgarbage("count") > LIMITS.soft then error("not enough memory", 0) end
+end
+
+-- From Lua to Python ---------------------------------------------------------------------------
+
+-- Scalars cross as they are; bytes for strings. A table is flattened here, on the script's own
+-- coroutine (where an error has its line and an interrupt its effect), and a mark goes in its place;
+-- Python then pulls the tokens. Lua objects themselves never become Python objects: lupa binds such
+-- an object to the coroutine it came from, which may be gone before the object is.
+--
+-- Tokens, children first: kind (1 list, 2 dict), length, number of children, the places of the
+-- children, then the values, or for a dict the keys and the values.
+
+local PLAIN = { string = true, number = true, boolean = true, ["nil"] = true }
+local RING, MAX_DEPTH = 256, 128
+local slots, lengths, table_marks, ring = {}, {}, {}, 0
+local other_marks = {}
+
+local function function_id(f)
+  local id = function_ids[f]
+  if id == nil then
+    next_function = next_function + 1
+    id = next_function
+    function_ids[f] = id
+  end
+  functions[id] = f
+  return id
+end
+
+local function where_defined(f)
+  local info = getinfo(f, "S")
+  return info.short_src .. ":" .. info.linedefined
+end
+
+local function python_function(f)
+  return host_function(function_id(f), where_defined(f))
+end
+
+local flat, size, seen, lenient
+
+local function special(v, t)
+  if t == "function" then
+    if lenient then return "<function>" end
+    return python_function(v)
+  end
+  if lenient then return "<" .. t .. ">" end
+  return error("Validation error: Unsupported Lua type for JSON conversion: " .. t, 0)
+end
+
+local walk
+
+-- A table inside a table: what stands in its place, or nil when it was walked.
+local function inner(v, depth)
+  if v == NULL then return false, nil end
+  local object = objects[v]
+  if object ~= nil then
+    if lenient then return false, tostring(v) end
+    return false, object
+  end
+  local meta = getmetatable(v)
+  if type(meta) == "table" then
+    local convert = rawget(meta, "__tojson")
+    if convert ~= nil then
+      local made = convert(v)
+      local t = type(made)
+      if t == "table" and made ~= v then return inner(made, depth + 1) end
+      if t ~= "table" then
+        if not PLAIN[t] then made = special(made, t) end
+        return false, made
+      end
+    end
+  end
+  walk(v, depth + 1)
+  return true
+end
+
+local function put_list(t, n, depth)
+  local values, places, count = {}, {}, 0
+  for i = 1, n do
+    local v = rawget(t, i)
+    local k = type(v)
+    if k == "number" then
+      if v ~= v or v == huge or v == -huge then v = nil end
+      values[i] = v
+    elseif k == "table" then
+      local walked, instead = inner(v, depth)
+      if walked then
+        count = count + 1
+        places[count] = i - 1
+      else
+        values[i] = instead
+      end
+    elseif PLAIN[k] then
+      values[i] = v
+    else
+      values[i] = special(v, k)
+    end
+  end
+  flat[size + 1], flat[size + 2], flat[size + 3] = 1, n, count
+  size = size + 3
+  for i = 1, count do flat[size + i] = places[i] end
+  size = size + count
+  for i = 1, n do flat[size + i] = values[i] end
+  size = size + n
+end
+
+local function put_dict(t, depth)
+  local keys, values, places, n, count = {}, {}, {}, 0, 0
+  local each, from = next, t
+  if bridge.recording then each, from = bridge.ordered_pairs(t) end
+  for key, v in each, from do
+    local kk = type(key)
+    if kk == "number" and not lenient then key = tostring(key) end
+    if kk == "string" or (kk == "number" and not lenient) then
+      n = n + 1
+      keys[n] = key
+      local k = type(v)
+      if k == "number" then
+        if v ~= v or v == huge or v == -huge then v = nil end
+        values[n] = v
+      elseif k == "table" then
+        local walked, instead = inner(v, depth)
+        if walked then
+          count = count + 1
+          places[count] = n - 1
+        else
+          values[n] = instead
+        end
+      elseif PLAIN[k] then
+        values[n] = v
+      else
+        values[n] = special(v, k)
+      end
+    end
+  end
+  flat[size + 1], flat[size + 2], flat[size + 3] = 2, n, count
+  size = size + 3
+  for i = 1, count do flat[size + i] = places[i] end
+  size = size + count
+  for i = 1, n do flat[size + i] = keys[i] end
+  size = size + n
+  for i = 1, n do flat[size + i] = values[i] end
+  size = size + n
+end
+
+local function only_sequence(t, n)
+  for key in next, t do
+    if type(key) ~= "number" or key < 1 or key > n or key % 1 ~= 0 then return false end
+  end
+  return true
+end
+
+walk = function(t, depth)
+  if seen[t] then error("Validation error: Circular reference detected", 0) end
+  if depth > MAX_DEPTH then error("Validation error: Maximum nesting depth exceeded", 0) end
+  seen[t] = true
+  local n = rawlen(t)
+  if n > 0 and (not lenient or only_sequence(t, n)) then
+    put_list(t, n, depth)
+  elseif next(t) == nil then
+    flat[size + 1], flat[size + 2], flat[size + 3] = getmetatable(t) == ARRAY and 1 or 3, 0, 0
+    size = size + 3
+  else
+    put_dict(t, depth)
+  end
+  seen[t] = nil
+end
+
+local function flatten(t, as_result)
+  -- A `__tojson` of the script may call the host in the middle: hence the saved state.
+  local outer_flat, outer_size, outer_seen, outer_lenient = flat, size, seen, lenient
+  flat, size, seen, lenient = {}, 0, {}, as_result
+  local ok, walked, instead = pcall(inner, t, 0)
+  local made, n = flat, size
+  flat, size, seen, lenient = outer_flat, outer_size, outer_seen, outer_lenient
+  if not ok then
+    if interrupted(walked) then die() end
+    if type(walked) == "string" and find(walked, "^Validation error: ") then fail(walked) end
+    error(walked, 0)
+  end
+  if walked then return made, n end
+  return nil, instead
+end
+
+local function wire(v, as_result)
+  local t = type(v)
+  if PLAIN[t] then return v end
+  if t == "table" then
+    if v == NULL then return nil end
+    local object = objects[v]
+    if object ~= nil and not as_result then return object end
+    local made, n = flatten(v, as_result)
+    if made == nil then return n end
+    ring = ring % RING + 1
+    local text = texts[v]
+    slots[ring], lengths[ring] = made, n
+    if text ~= nil then slots[ring].text = text end
+    local mark = table_marks[ring]
+    if mark == nil then
+      mark = host_mark(ring)
+      table_marks[ring] = mark
+    end
+    return mark
+  end
+  if as_result then return "<" .. t .. ">" end
+  if t == "function" then return python_function(v) end
+  local mark = other_marks[t]
+  if mark == nil then
+    mark = host_mark(t)
+    other_marks[t] = mark
+  end
+  return mark
+end
+
+local function wires(n, a, ...)
+  if n == 0 then return end
+  if PLAIN[type(a)] then return a, wires(n - 1, ...) end
+  return wire(a), wires(n - 1, ...)
+end
+
+-- Python calls these: the tokens behind a mark.
+local CHUNK = 4000
+function bridge.tokens(slot)
+  local made, n = slots[slot], lengths[slot]
+  if n <= CHUNK then
+    slots[slot] = nil
+    return n, made.text, unpack(made, 1, n)
+  end
+  return n, made.text, unpack(made, 1, CHUNK)
+end
+
+function bridge.more(slot, first)
+  local made, n = slots[slot], lengths[slot]
+  local last = first + CHUNK - 1
+  if last >= n then
+    last = n
+    slots[slot] = nil
+  end
+  return unpack(made, first, last)
+end
+
+function bridge.release(id)
+  functions[id] = nil
+end
+
+bridge.wire, bridge.wires, bridge.function_id = wire, wires, function_id
+
+-- Tasks and waiting ----------------------------------------------------------------------------
+
+local finish
+
+-- Waits for the host's answer to `token`: by yielding to the scheduler, or, below a C function
+-- that cannot be yielded across (a comparator of table.sort, a callback of gsub), in place.
+local function await(token)
+  if isyieldable() then return finish(raw_yield(AWAIT, token)) end
+  return finish(host_block(token))
+end
+
+finish = function(status, ...)
+  if status == true then return ... end
+  if status == false then return fail((...)) end
+  if status == nil then return die() end
+  return await(status)
+end
+
+local function again(co, ...)
+  waiting[co] = nil
+  return bridge.continue(co, ...)
+end
+
+local function after(co, before, ok, tag, ...)
+  running[1] = before
+  if tag == AWAIT and ok then
+    waiting[co] = true
+    if isyieldable() then return again(co, raw_yield(AWAIT, ...)) end
+    return again(co, host_block(...))
+  end
+  if not ok and interrupted(tag) then die() end
+  return ok, tag, ...
+end
+
+function bridge.continue(co, ...)
+  local before = running[1]
+  running[1] = co
+  return after(co, before, raw_resume(co, ...))
+end
+
+local function described(value)
+  local t = type(value)
+  if t == "string" then return value end
+  if t == "number" or t == "nil" or t == "boolean" then return tostring(value) end
+  local meta = t == "table" and getmetatable(value)
+  if type(meta) == "table" and rawget(meta, "__tostring") ~= nil then
+    local co = create(tostring)   -- the script's code: where an interrupt finds it
+    running[1] = co
+    local ok, text = raw_resume(co, value)
+    if ok and type(text) == "string" then return text end
+  end
+  return "(error object is a " .. t .. " value)"
+end
+
+local function ended(id, co)
+  tasks[id] = nil
+  task_of[co] = nil
+end
+
+local function outcome(id, co, before, ok, tag, ...)
+  if ok and tag == AWAIT then
+    running[1] = before
+    return 1, (...)
+  end
+  if ok then
+    running[1] = before
+    ended(id, co)
+    return 0, tag
+  end
+  local text, stack = described(tag), trace(co)
+  if raw_close and not interrupted(tag) then
+    running[1] = co
+    raw_close(co)
+  end
+  running[1] = before
+  ended(id, co)
+  return 2, text, stack
+end
+
+local function step(id, ...)
+  local co = tasks[id]
+  local before = running[1]
+  running[1] = co
+  return outcome(id, co, before, raw_resume(co, ...))
+end
+
+local function spawn(f, as_result, ...)
+  next_task = next_task + 1
+  local id = next_task
+  local co
+  if as_result then
+    local main_chunk = f
+    co = create(function(...) return wire((main_chunk(...)), true) end)
+  else
+    local callback = f
+    co = create(function(...) return wire((callback(...))) end)
+  end
+  tasks[id], task_of[co] = co, id
+  return id, format("%p", co), step(id, ...)
+end
+
+bridge.step, bridge.spawn = step, spawn
+
+function bridge.spawn_function(id, ...)
+  return spawn(functions[id], false, ...)
+end
+
+function bridge.forget(id)
+  local co = tasks[id]
+  if co then ended(id, co) end
+end
+
+bridge.finish, bridge.await, bridge.AWAIT = finish, await, AWAIT
+
+-- Queue of functions to run as tasks of their own (promise handlers).
+local jobs, first_job, last_job = {}, 1, 0
+
+function bridge.later(f)
+  last_job = last_job + 1
+  jobs[last_job] = f
+end
+
+function bridge.next_job()
+  if first_job > last_job then return nil end
+  local f = jobs[first_job]
+  jobs[first_job] = nil
+  first_job = first_job + 1
+  return spawn(f, false)
+end
+
+-- Declared globals and handles -----------------------------------------------------------------
+
+-- One closure for a declared function; `n` is the number of its parameters, -1 for any number.
+-- `own` is what a colon call passes first: the global's table or the handle.
+local function call_on(own, object, f, n)
+  if n == 0 then
+    return function()
+      if collectgarbage("count") > LIMITS.soft then host_pressure() end
+      return finish(f(object))
+    end
+  elseif n == 1 then
+    return function(a, b)
+      if rawequal(a, own) then a = b end
+      if not PLAIN[type(a)] then a = wire(a) end
+      if collectgarbage("count") > LIMITS.soft then host_pressure() end
+      return finish(f(object, a))
+    end
+  elseif n == 2 then
+    return function(a, b, c)
+      if rawequal(a, own) then a, b = b, c end
+      if not PLAIN[type(a)] then a = wire(a) end
+      if not PLAIN[type(b)] then b = wire(b) end
+      if collectgarbage("count") > LIMITS.soft then host_pressure() end
+      return finish(f(object, a, b))
+    end
+  elseif n == 3 then
+    return function(a, b, c, d)
+      if rawequal(a, own) then a, b, c = b, c, d end
+      if not PLAIN[type(a)] then a = wire(a) end
+      if not PLAIN[type(b)] then b = wire(b) end
+      if not PLAIN[type(c)] then c = wire(c) end
+      if collectgarbage("count") > LIMITS.soft then host_pressure() end
+      return finish(f(object, a, b, c))
+    end
+  end
+  local function go(...)
+    local count = select("#", ...)
+    if n >= 0 and count > n then count = n end
+    if collectgarbage("count") > LIMITS.soft then host_pressure() end
+    return finish(f(object, wires(count, ...)))
+  end
+  return function(a, ...)
+    if rawequal(a, own) then return go(...) end
+    return go(a, ...)
+  end
+end
+
+local function twin_on(own, object, f)
+  local function go(...)
+    local count = select("#", ...)
+    local last = count
+    while last > 0 and (select(last, ...)) == nil do last = last - 1 end
+    local callback
+    if last > 0 and type((select(last, ...))) == "function" then
+      callback = (select(last, ...))
+      count = last - 1
+    end
+    if collectgarbage("count") > LIMITS.soft then host_pressure() end
+    return bridge.promised(callback, f(object, wires(count, ...)))
+  end
+  return function(a, ...)
+    if rawequal(a, own) then return go(...) end
+    return go(a, ...)
+  end
+end
+
+local natives = {}   -- global → function that adds what only Lua can do
+bridge.natives = natives
+
+local function lazy_global(G, name)
+  local T, meta = {}, {}
+  local touched = false
+  local function touch()
+    if touched then return end
+    touched = true
+    meta.__index, meta.__pairs, meta.__len = nil, nil, nil
+    local ok, index, attributes = host.touch(name)
+    if not ok then
+      touched = false
+      meta.__index = meta.lazy
+      return fail(index)
+    end
+    if natives[name] then natives[name](T) end
+    if index or attributes then
+      local read = bridge.pending_read
+      meta.__index = function(_, key)
+        if type(key) ~= "string" then return nil end
+        return finish(read(nil, key))
+      end
+    end
+  end
+  meta.lazy = function(_, key)
+    touch()
+    return T[key]
+  end
+  meta.__index = meta.lazy
+  meta.__pairs = function()
+    touch()
+    return next, T, nil
+  end
+  meta.__name = name
+  meta.__metatable = false
+  bridge.globals[name] = { T = T, touch = touch }
+  G[name] = setmetatable(T, meta)
+end
+bridge.globals = {}
+bridge.lazy_global = lazy_global
+
+-- Python, inside host.touch: one method of the global being touched.
+function bridge.define(name, key, f, n, twin)
+  local T = bridge.globals[name].T
+  if rawget(T, key) ~= nil then return end
+  rawset(T, key, twin and twin_on(T, nil, f) or call_on(T, nil, f, n))
+end
+
+function bridge.define_reader(f)
+  bridge.pending_read = f
+end
+
+-- Classes of handles: name → {methods = {key → {f, n, twin}}, read = f}
+local classes = {}
+
+function bridge.define_class(class, name, read, has_name)
+  local methods, keys = {}, {}
+  local meta = { __name = name, __metatable = false }
+  meta.__index = function(handle, key)
+    local method = methods[key]
+    if method ~= nil then
+      local made
+      if method.twin then
+        made = twin_on(handle, objects[handle], method.f)
+      else
+        made = call_on(handle, objects[handle], method.f, method.n)
+      end
+      rawset(handle, key, made)
+      return made
+    end
+    if read and type(key) == "string" then return finish(read(objects[handle], key)) end
+    return nil
+  end
+  meta.__tostring = function(handle)
+    local title = has_name and finish(read(objects[handle], "name"))
+    if title == nil or title == false then return name end
+    return name .. "(" .. tostring(title) .. ")"
+  end
+  meta.__concat = function(a, b) return tostring(a) .. tostring(b) end
+  meta.__pairs = function(handle)
+    local i = 0
+    return function()
+      i = i + 1
+      local key = keys[i]
+      if key ~= nil then return key, handle[key] end
+    end, handle, nil
+  end
+  classes[class] = { methods = methods, keys = keys, meta = meta }
+end
+
+function bridge.define_method(class, key, f, n, twin)
+  local made = classes[class]
+  if made.methods[key] == nil then
+    made.methods[key] = { f = f, n = n, twin = twin }
+    made.keys[#made.keys + 1] = key
+  end
+end
+
+-- The handle of a Python object, the same one for the same object.
+function bridge.handle(id, object, class)
+  local handle = handles[id]
+  if handle ~= nil then return handle end
+  handle = setmetatable({}, classes[class].meta)
+  objects[handle] = object
+  handles[id] = handle
+  return handle
+end
+
+-- From Python to Lua: what table_from cannot make ----------------------------------------------
+
+local function concat(a, b) return tostring(a) .. tostring(b) end
+
+local RECORD = { __tostring = function(t) return texts[t] end, __concat = concat }
+
+function bridge.record(fields, text)
+  texts[fields] = text
+  return setmetatable(fields, RECORD)
+end
+
+function bridge.items(list, fields)
+  return setmetatable(list, { __index = fields })
+end
+
+function bridge.empty_array()
+  return setmetatable({}, ARRAY)
+end
+
+function bridge.null()
+  return NULL
+end
+
+function bridge.function_of(id)
+  return functions[id]
+end
+
+-- A live table: the Python dict or list itself, read and written through.
+local LIVE = {
+  __metatable = false,
+  __index = function(t, key) return finish(host.live_get(objects[t], wire(key))) end,
+  __newindex = function(t, key, value)
+    return finish(host.live_set(objects[t], wire(key), wire(value)))
+  end,
+  __len = function(t) return finish(host.live_len(objects[t])) end,
+  __pairs = function(t)
+    local keys, i = finish(host.live_keys(objects[t])), 0
+    return function()
+      i = i + 1
+      local key = keys[i]
+      if key ~= nil then return key, t[key] end
+    end, t, nil
+  end,
+}
+
+function bridge.live(id, object)
+  local proxy = handles[id]
+  if proxy == nil then
+    proxy = setmetatable({}, LIVE)
+    objects[proxy] = object
+    handles[id] = proxy
+  end
+  return proxy
+end
+
+-- Settings of an execution ----------------------------------------------------------------------
+
+function bridge.set_limit(soft_kib)
+  LIMITS.soft = soft_kib
+end
+
+return bridge

@@ -1,0 +1,742 @@
+-- What scripts see of the standard library: their global table, the guarded functions in it and
+-- the names that older Lua versions had.
+
+local bridge, level = ...
+local host, finish, fail, die = bridge.host, bridge.finish, bridge.fail, bridge.die
+local objects, texts, running, task_of = bridge.objects, bridge.texts, bridge.running, bridge.task_of
+local interrupted, trace = bridge.interrupted, bridge.trace
+local real = _G
+local type, tostring, select, error, next = type, tostring, select, error, next
+local pcall, raw_xpcall, rawget, rawset = pcall, xpcall, rawget, rawset
+local getmetatable, raw_setmetatable = getmetatable, setmetatable
+local concat, unpack, sort = table.concat, table.unpack or unpack, table.sort
+local raw_load, raw_setfenv = load, setfenv
+local rawlen = rawlen or function(t) return #t end
+local find, sub, byte, gsub, gmatch = string.find, string.sub, string.byte, string.gsub, string.gmatch
+local raw_io, raw_os, raw_debug = io, os, debug
+local getinfo, traceback = debug.getinfo, debug.traceback
+local co = coroutine
+local raw_pairs, raw_next = pairs, next
+
+local G = {}
+G._G = G
+bridge.G = G
+
+local function copy(names, from, into)
+  for name in gmatch(names, "%S+") do
+    if from[name] ~= nil then into[name] = from[name] end
+  end
+  return into
+end
+
+local DENIED = "Security violation: Permission denied: "
+
+-- Base ------------------------------------------------------------------------------------------
+
+copy("assert error getmetatable ipairs next pairs pcall rawequal rawget rawlen rawset select "
+  .. "tonumber tostring type _VERSION", real, G)
+G.rawlen = rawlen
+G.unpack = unpack
+
+local write = host.write
+
+function G.print(...)
+  local n = select("#", ...)
+  local parts = { ... }
+  for i = 1, n do parts[i] = tostring(parts[i]) end
+  return finish(write(1, concat(parts, "\t", 1, n) .. "\n"))
+end
+
+-- Finalizers run with hooks off, where no interrupt reaches them.
+function G.setmetatable(t, meta)
+  if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
+    return fail(DENIED .. "'__gc' metamethods are not allowed")
+  end
+  return raw_setmetatable(t, meta)
+end
+
+-- A handler would run with hooks off as well, so it runs after unwinding; the traceback of the
+-- error is kept for it.
+local caught_trace
+
+local function catch(value)
+  if interrupted(value) then return value end
+  return { caught = value, trace = traceback("", 2) }
+end
+
+local function handled(handler, ok, box, ...)
+  if ok then return true, box, ... end
+  local value = box
+  local outer = caught_trace
+  if type(box) == "table" and rawget(box, "trace") then value, caught_trace = box.caught, box.trace end
+  if handler == traceback or handler == G.debug.traceback then
+    local text = G.debug.traceback(value)
+    caught_trace = outer
+    return false, text
+  end
+  local worked, made = pcall(handler, value)
+  caught_trace = outer
+  return false, made
+end
+
+function G.xpcall(f, handler, ...)
+  return handled(handler, raw_xpcall(f, catch, ...))
+end
+
+local function clean(text)
+  if find(text, ":", 1, true) and find(text, ":%s*then%s*%(") then return finish(host.rewrite(text)) end
+  return text
+end
+
+local function compile(text, name, env)
+  if byte(text) == 27 then
+    return nil, "attempt to load a binary chunk (mode is 't')"
+  end
+  return raw_load(clean(text), name, "t", env)
+end
+bridge.compile = compile
+
+function G.load(chunk, name, mode, ...)
+  local env = G
+  if select("#", ...) > 0 then env = (...) end
+  if type(chunk) == "function" then
+    local parts = {}
+    while true do
+      local piece = chunk()
+      if piece == nil or piece == "" then break end
+      if type(piece) ~= "string" then return nil, "reader function must return a string" end
+      parts[#parts + 1] = piece
+    end
+    chunk = concat(parts)
+    name = name or "=(load)"
+  elseif type(chunk) ~= "string" then
+    error("bad argument #1 to 'load' (function or string expected)", 2)
+  end
+  if mode == "b" then return nil, "attempt to load a text chunk (mode is 'b')" end
+  return compile(chunk, name or chunk, env)
+end
+G.loadstring = function(text, name) return G.load(text, name) end
+
+function G.loadfile(path, mode, ...)
+  local text, name = finish(host.load_source(path))
+  if text == nil then return nil, name end
+  local env = G
+  if select("#", ...) > 0 then env = (...) end
+  return compile(text, "@" .. name, env)
+end
+
+function G.dofile(path)
+  local f, message = G.loadfile(path)
+  if f == nil then return fail(message) end
+  return f()
+end
+
+local raw_collect = collectgarbage
+function G.collectgarbage(option, ...)
+  return raw_collect(option, ...)
+end
+
+function G.warn(...)
+  return finish(write(2, "Lua warning: " .. concat({ ... }) .. "\n"))
+end
+
+-- Coroutines ------------------------------------------------------------------------------------
+
+do
+  local create, raw_yield, raw_running, status = co.create, co.yield, co.running, co.status
+  local wrapped = { create = create, status = status }
+
+  function wrapped.resume(thread, ...)
+    if type(thread) ~= "thread" then
+      error("bad argument #1 to 'resume' (coroutine expected)", 2)
+    end
+    if bridge.waiting[thread] or task_of[thread] then
+      return false, "cannot resume non-suspended coroutine"
+    end
+    return bridge.continue(thread, ...)
+  end
+
+  local function unwrapped(ok, ...)
+    if ok then return ... end
+    local message = (...)
+    if type(message) == "string" then error(message, 0) end
+    error(message, 2)
+  end
+
+  function wrapped.wrap(f)
+    local thread = create(f)
+    return function(...)
+      if bridge.waiting[thread] then error("cannot resume non-suspended coroutine", 2) end
+      return unwrapped(bridge.continue(thread, ...))
+    end
+  end
+
+  function wrapped.yield(...)
+    local thread = raw_running()
+    if thread == nil or task_of[thread] then
+      error("attempt to yield from outside a coroutine", 2)
+    end
+    return raw_yield(...)
+  end
+
+  function wrapped.running()
+    local thread = raw_running()
+    return thread, task_of[thread] ~= nil
+  end
+
+  function wrapped.isyieldable()
+    return task_of[raw_running()] == nil and co.isyieldable()
+  end
+
+  if co.close then
+    local raw_close = co.close
+    function wrapped.close(thread)
+      if bridge.waiting[thread] then error("cannot close a running coroutine", 2) end
+      local before = running[1]
+      running[1] = thread
+      local ok, message = raw_close(thread)
+      running[1] = before
+      if not ok and interrupted(message) then die() end
+      return ok, message
+    end
+  end
+  G.coroutine = wrapped
+end
+
+-- string, table, math, utf8 ---------------------------------------------------------------------
+
+if level >= 1 then
+  local string, table, math = real.string, real.table, real.math
+  G.string, G.table, G.math, G.utf8 = string, table, math, real.utf8
+
+  local rep = string.rep
+  function string.rep(s, n, separator)
+    -- In C an empty string is repeated n times all the same.
+    if s == "" and (separator == nil or separator == "") then return "" end
+    return rep(s, n, separator)
+  end
+  string.gfind = string.gmatch
+
+  -- `err.message` answers on the strings that failures are, as it did on the tables they were.
+  getmetatable("").__index = function(s, key)
+    local f = string[key]
+    if f ~= nil then return f end
+    if key == "message" then return s end
+    return nil
+  end
+
+  local raw_concat = table.concat
+  function table.concat(t, separator, i, j)
+    local ok, text = pcall(raw_concat, t, separator, i, j)
+    if ok then return text end
+    if type(t) ~= "table" then error(text, 2) end
+    local parts, n = {}, 0
+    for index = i or 1, j or #t do
+      local v = t[index]
+      local meta = type(v) == "table" and getmetatable(v)
+      if objects[v] ~= nil or (type(meta) == "table" and rawget(meta, "__tostring")) then
+        v = tostring(v)
+      end
+      n = n + 1
+      parts[n] = v
+    end
+    ok, text = pcall(raw_concat, parts, separator, 1, n)
+    if ok then return text end
+    error(text, 2)
+  end
+
+  -- These loop in C over a length that a metamethod may invent.
+  local FAR = 100000000
+  local raw_insert, raw_remove, raw_move = table.insert, table.remove, table.move
+  function table.insert(t, ...)
+    if select("#", ...) == 2 and type(t) == "table" and getmetatable(t) ~= nil and #t > FAR then
+      error("table too long", 2)
+    end
+    return raw_insert(t, ...)
+  end
+  function table.remove(t, ...)
+    if select("#", ...) > 0 and type(t) == "table" and getmetatable(t) ~= nil and #t > FAR then
+      error("table too long", 2)
+    end
+    return raw_remove(t, ...)
+  end
+  if raw_move then
+    function table.move(a, first, last, to, ...)
+      if type(first) == "number" and type(last) == "number" and last - first > FAR then
+        error("too many elements to move", 2)
+      end
+      return raw_move(a, first, last, to, ...)
+    end
+  end
+  table.unpack = unpack
+  table.getn = function(t) return #t end
+  table.pack = table.pack or function(...) return { n = select("#", ...), ... } end
+
+  local exp, log = math.exp, math.log
+  math.pow = math.pow or function(x, y) return x ^ y end
+  math.ldexp = math.ldexp or function(m, e) return m * 2.0 ^ e end
+  math.frexp = math.frexp or function(x)
+    if x == 0 or x ~= x or x == math.huge or x == -math.huge then return x, 0 end
+    local e = math.floor(log(x < 0 and -x or x, 2)) + 1
+    local m = x / 2.0 ^ e
+    if m >= 1 or m <= -1 then m, e = m / 2, e + 1 end
+    if m < 0.5 and m > -0.5 then m, e = m * 2, e - 1 end
+    return m, e
+  end
+  math.cosh = math.cosh or function(x) return (exp(x) + exp(-x)) / 2 end
+  math.sinh = math.sinh or function(x) return (exp(x) - exp(-x)) / 2 end
+  math.tanh = math.tanh or function(x)
+    if x > 20 then return 1.0 elseif x < -20 then return -1.0 end
+    local a, b = exp(x), exp(-x)
+    return (a - b) / (a + b)
+  end
+  math.log10 = math.log10 or function(x) return log(x, 10) end
+end
+if real.bit then G.bit = real.bit end
+
+-- debug: reading only ---------------------------------------------------------------------------
+
+local OURS = { ["=[llmspell]"] = true, ["=[C]"] = true }
+G.debug = {}
+
+function G.debug.traceback(...)
+  local thread, message, from
+  if type((...)) == "thread" then
+    thread, message, from = ...
+  else
+    message, from = ...
+  end
+  if message ~= nil and type(message) ~= "string" and type(message) ~= "number" then
+    return message
+  end
+  if thread then return trace(thread, message, from) end
+  if caught_trace then
+    local text = (message and message .. "\n" or "") .. sub(caught_trace, 2)
+    return (gsub(text, "\n[^\n]*%[llmspell%][^\n]*", ""))
+  end
+  return trace(nil, message, (from or 1) + 1)
+end
+
+local function hidden(info)
+  return info and OURS[info.source] or false
+end
+
+if level >= 2 then
+  function G.debug.getinfo(...)
+    local thread, f, what
+    if type((...)) == "thread" then thread, f, what = ... else f, what = ... end
+    if type(f) == "number" and not thread then f = f + 1 end
+    local info
+    if thread then info = getinfo(thread, f, what or "nSlutf")
+    else info = getinfo(f, what or "nSlutf") end
+    if info == nil then return nil end
+    local source
+    if thread then source = getinfo(thread, f, "S") else source = getinfo(f, "S") end
+    if type(f) == "number" and hidden(source) then info.func = nil end
+    return info
+  end
+
+  local raw_getlocal = raw_debug.getlocal
+  function G.debug.getlocal(f, index, more)
+    if type(f) == "thread" then
+      if hidden(getinfo(f, index, "S")) then return nil end
+      return raw_getlocal(f, index, more)
+    end
+    if type(f) == "number" then
+      f = f + 1
+      if hidden(getinfo(f, "S")) then return nil end
+    end
+    return raw_getlocal(f, index)
+  end
+
+  function G.debug.gethook() return nil end
+  function G.debug.sethook()
+    return fail(DENIED .. "'debug.sethook' is not allowed")
+  end
+end
+
+-- os and io -------------------------------------------------------------------------------------
+
+if level >= 2 then
+  local os = copy("time date clock difftime", raw_os, {})
+  G.os = os
+  function os.getenv(name) return finish(host.getenv(name)) end
+  function os.tmpname() return finish(host.tmpname()) end
+  function os.exit(code) return finish(host.exit(code)) end
+  function os.setlocale(locale)
+    if locale == nil or locale == "C" then return "C" end
+    return nil
+  end
+
+  local function writable(path) return finish(host.path(path, "write")) end
+
+  function os.remove(path)
+    local real_path, message = writable(path)
+    if real_path == nil then return nil, message, 13 end
+    return finish(host.remove(real_path))
+  end
+  function os.rename(from, to)
+    local real_from, message = writable(from)
+    if real_from == nil then return nil, message, 13 end
+    local real_to
+    real_to, message = writable(to)
+    if real_to == nil then return nil, message, 13 end
+    return finish(host.rename(real_from, real_to))
+  end
+  function os.execute(command)
+    if not finish(host.may_spawn()) then
+      if command == nil then return false end
+      return nil, "Permission denied", 1
+    end
+    return raw_os.execute(command)
+  end
+
+  local io = {}
+  G.io = io
+  raw_debug.getregistry()["FILE*"].__metatable = false
+
+  local streams = raw_setmetatable({}, { __mode = "k" })
+  local function stream(methods, name)
+    local file = raw_setmetatable({}, {
+      __index = methods, __name = "FILE*", __metatable = false,
+      __tostring = function() return "file (" .. name .. ")" end,
+    })
+    streams[file] = name
+    return file
+  end
+
+  local function writer(fd, name)
+    local methods = {}
+    local file
+    function methods.write(self, ...)
+      for i = 1, select("#", ...) do
+        local v = (select(i, ...))
+        local t = type(v)
+        if t == "number" then v = tostring(v) elseif t ~= "string" then
+          error("bad argument #" .. i .. " to 'write' (string expected, got "
+            .. (v == nil and "nil" or t) .. ")", 2)
+        end
+        finish(write(fd, v))
+      end
+      return file
+    end
+    function methods.flush() finish(host.flush(fd)) return file end
+    function methods.setvbuf() return true end
+    function methods.close() return nil, "cannot close standard file" end
+    function methods.seek() return nil, "Illegal seek", 29 end
+    file = stream(methods, name)
+    return file
+  end
+
+  local function read_one(what)
+    if type(what) == "string" then what = gsub(what, "^%*", "") end
+    return finish(host.read(what or "l"))
+  end
+  local function read_all(...)
+    local n = select("#", ...)
+    if n == 0 then return read_one("l") end
+    local parts = {}
+    for i = 1, n do
+      parts[i] = read_one((select(i, ...)))
+      if parts[i] == nil then return unpack(parts, 1, i) end
+    end
+    return unpack(parts, 1, n)
+  end
+
+  local input_methods = {}
+  local stdin = stream(input_methods, "stdin")
+  function input_methods.read(_, ...) return read_all(...) end
+  function input_methods.lines(_, what) return function() return read_one(what) end end
+  function input_methods.close() return nil, "cannot close standard file" end
+  function input_methods.setvbuf() return true end
+  function input_methods.seek() return nil, "Illegal seek", 29 end
+
+  io.stdin, io.stdout, io.stderr = stdin, writer(1, "stdout"), writer(2, "stderr")
+  local output, input = io.stdout, io.stdin
+
+  function io.open(path, mode)
+    mode = mode or "r"
+    if not find(mode, "^[rwa]%+?b?$") then
+      error("bad argument #2 to 'open' (invalid mode)", 2)
+    end
+    local writes = find(mode, "[wa+]") ~= nil
+    local real_path, message = finish(host.path(path, writes and "write" or "read"))
+    if real_path == nil then return nil, message, 13 end
+    if bridge.recording then return bridge.recorded_file(real_path, path, mode) end
+    local file, why, code = raw_io.open(real_path, mode)
+    if file == nil then return nil, path .. sub(why, #real_path + 1), code end
+    return file
+  end
+
+  function io.lines(path, ...)
+    if path == nil then return input:lines(...) end
+    local file, message = io.open(path)
+    if file == nil then error(message, 2) end
+    local formats = { ... }
+    return function()
+      local line = file:read(unpack(formats))
+      if line == nil then file:close() end
+      return line
+    end
+  end
+
+  function io.popen(command, mode)
+    if not finish(host.may_spawn()) then
+      return nil, "Permission denied: io.popen needs allow_process_spawn", 1
+    end
+    return raw_io.popen(command, mode)
+  end
+
+  function io.type(file)
+    if streams[file] then return "file" end
+    return raw_io.type(file)
+  end
+
+  function io.write(...)
+    local ok, message, code = output:write(...)
+    if ok == nil then return nil, message, code end
+    return output
+  end
+  function io.read(...) return input:read(...) end
+  function io.flush() return output:flush() end
+  function io.output(file)
+    if type(file) == "string" then
+      local opened, message = io.open(file, "w")
+      if opened == nil then error(message, 2) end
+      file = opened
+    end
+    output = file or output
+    return output
+  end
+  function io.input(file)
+    if type(file) == "string" then
+      local opened, message = io.open(file)
+      if opened == nil then error(message, 2) end
+      file = opened
+    end
+    input = file or input
+    return input
+  end
+  function io.close(file) return (file or output):close() end
+  function io.tmpfile() return io.open(os.tmpname(), "w+") end
+
+  -- package ---------------------------------------------------------------------------------------
+
+  local package = { path = "./?.lua;./?/init.lua", cpath = "", config = real.package.config,
+                    loaded = {}, preload = {} }
+  G.package = package
+  for name in gmatch("string table math utf8 coroutine debug os io package", "%a+") do
+    package.loaded[name] = G[name]
+  end
+  package.loaded._G = G
+  local shipped = {}
+  bridge.shipped = shipped
+  local function json() 
+    local J = G.JSON
+    return { encode = J.stringify, decode = J.parse, parse = J.parse, stringify = J.stringify,
+             null = J.null, use_lpeg = nil }
+  end
+  shipped.json, shipped.cjson, shipped.dkjson = json, json, json
+
+  function package.searchpath(name, path)
+    local found, message = finish(host.find_module(name, path))
+    return found, message
+  end
+
+  function G.require(name)
+    if type(name) ~= "string" then
+      error("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")", 2)
+    end
+    local loaded = package.loaded[name]
+    if loaded ~= nil then return loaded end
+    local loader, extra = package.preload[name], ":preload:"
+    if loader == nil then
+      local path, tried = finish(host.find_module(name, package.path))
+      if path ~= nil then
+        local f, message = G.loadfile(path)
+        if f == nil then
+          return fail("error loading module '" .. name .. "' from file '" .. path .. "':\n\t"
+            .. tostring(message))
+        end
+        loader, extra = f, path
+      elseif shipped[name] then
+        loader = shipped[name]
+      else
+        return fail("module '" .. name .. "' not found:\n\tno field package.preload['" .. name
+          .. "']" .. tried)
+      end
+    end
+    local value = loader(name, extra)
+    if value ~= nil then package.loaded[name] = value end
+    if package.loaded[name] == nil then package.loaded[name] = true end
+    return package.loaded[name], extra
+  end
+end
+
+-- Order while a run is recorded -----------------------------------------------------------------
+
+local RANK = { number = 1, string = 2, boolean = 3 }
+
+local function before(a, b)
+  local ta, tb = type(a), type(b)
+  if ta ~= tb then return (RANK[ta] or 4) < (RANK[tb] or 4) end
+  if ta == "number" or ta == "string" then return a < b end
+  if ta == "boolean" then return b and not a end
+  return false
+end
+
+local function ordered_keys(t)
+  local keys, rest, n, m = {}, {}, 0, 0
+  for key in raw_next, t do
+    if RANK[type(key)] then
+      n = n + 1
+      keys[n] = key
+    else
+      m = m + 1
+      rest[m] = key
+    end
+  end
+  sort(keys, before)
+  for i = 1, m do keys[n + i] = rest[i] end
+  return keys
+end
+
+local function raw_ordered_pairs(t)
+  local keys, i = ordered_keys(t), 0
+  return function()
+    while true do
+      i = i + 1
+      local key = keys[i]
+      if key == nil then return nil end
+      local value = rawget(t, key)
+      if value ~= nil then return key, value end
+    end
+  end, t, nil
+end
+
+bridge.ordered_pairs = raw_ordered_pairs
+
+local function ordered_pairs(t)
+  local meta = getmetatable(t)
+  if type(meta) == "table" and rawget(meta, "__pairs") ~= nil then return raw_pairs(t) end
+  if type(t) ~= "table" or meta == false then return raw_pairs(t) end
+  return raw_ordered_pairs(t)
+end
+
+local orders = raw_setmetatable({}, { __mode = "k" })
+
+local function ordered_next(t, key)
+  local order = orders[t]
+  if key == nil then
+    local keys = ordered_keys(t)
+    order = { keys = keys, place = {} }
+    for i, k in ipairs(keys) do order.place[k] = i end
+    orders[t] = order
+  end
+  local i = key == nil and 0 or (order and order.place[key])
+  if i == nil then return raw_next(t, key) end
+  while true do
+    i = i + 1
+    local k = order.keys[i]
+    if k == nil then
+      orders[t] = nil
+      return nil
+    end
+    local value = rawget(t, k)
+    if value ~= nil then return k, value end
+  end
+end
+
+local plain = { pairs = G.pairs, next = G.next }
+local clocks = G.os and { time = G.os.time, date = G.os.date, clock = G.os.clock }
+
+local recorded_clocks = {
+  time = function(t)
+    if t ~= nil then return raw_os.time(t) end
+    return finish(host.observe("os.time"))
+  end,
+  clock = function() return finish(host.observe("os.clock")) end,
+  date = function(form, time)
+    if time == nil then time = finish(host.observe("os.time")) end
+    return raw_os.date(form, time)
+  end,
+}
+
+function bridge.begin(recording, seed)
+  caught_trace = nil
+  raw_collect("restart")
+  if recording == bridge.recording then
+    if recording then G.math.randomseed(seed) end
+    return
+  end
+  bridge.recording = recording
+  local from = { pairs = recording and plain.pairs or ordered_pairs,
+                 next = recording and plain.next or ordered_next }
+  local into = { pairs = recording and ordered_pairs or plain.pairs,
+                 next = recording and ordered_next or plain.next }
+  for name, f in raw_pairs(into) do
+    if G[name] == from[name] then G[name] = f end
+  end
+  if G.os and clocks then
+    local source = recording and recorded_clocks or clocks
+    for name in raw_pairs(clocks) do G.os[name] = source[name] end
+  end
+  if recording and G.math then G.math.randomseed(seed) end
+end
+
+bridge.recording = false
+
+-- ARGS ------------------------------------------------------------------------------------------
+
+local ARGUMENTS = {
+  __index = function(t, key)
+    if type(key) ~= "string" then return nil end
+    local number = tonumber(key)
+    if number then return rawget(t, number) end
+    local other = gsub(key, "_", "-")
+    if other == key then other = gsub(key, "%-", "_") end
+    return rawget(t, other)
+  end,
+}
+
+function bridge.arguments(all, positional)
+  G.ARGS, G.arg = raw_setmetatable(all, ARGUMENTS), positional
+end
+
+function bridge.load_main(text, name, expression)
+  if expression then
+    local f = compile("return " .. text .. "\n", name, G)
+    if f ~= nil then return bridge.function_main(f) end
+  end
+  local f, message = compile(text, name, G)
+  if f == nil then return nil, message end
+  return bridge.function_main(f)
+end
+
+function bridge.function_main(f)
+  bridge.main = f
+  return true
+end
+
+function bridge.spawn_main()
+  local f = bridge.main
+  bridge.main = nil
+  return bridge.spawn(f, true)
+end
+
+function bridge.collect()
+  raw_collect("collect")
+end
+
+function bridge.mentions(name)
+  return rawget(G, name) ~= nil
+end
+
+-- Nothing of the real tables stays reachable: lupa looks there for `debug` on every call.
+for _, name in ipairs({ "python", "debug", "io", "os", "package", "require", "dofile", "loadfile",
+                        "load", "loadstring", "module", "ffi", "jit", "setfenv", "getfenv",
+                        "newproxy" }) do
+  real[name] = nil
+end
+
+return G
