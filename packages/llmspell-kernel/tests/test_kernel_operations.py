@@ -129,7 +129,7 @@ async def test_erasing_and_pruning(call):
         await record(call.services, f"r{number}", started_at=now - number * 86_400)
     assert await call("run.erase", run="r0") == {"run_id": "r0", "erased": 4}
     shown = await call("run.show", run="r0")
-    assert {(e["request"], e["outcome"]) for e in shown["effect_list"]} == {("<erased>", None)}
+    assert {(e["request"], e["outcome"]) for e in shown["effect_list"]} == {(None, None)}
     with pytest.raises(NotFoundError):
         await call("run.erase", run="zzz")
     with pytest.raises(ValidationError, match="say which runs to prune"):

@@ -28,6 +28,7 @@ from llmspell_core import (
     ValidationError,
 )
 from llmspell_kernel import MemoryLedger, StateService
+from llmspell_testing.suites import StateStoreSuite
 
 
 @pytest.fixture
@@ -370,8 +371,7 @@ class ByPrefix(Tenancy):
         return None
 
     def storage(self, backend, tenant):
-        view = MemoryBackend(BACKENDS.setdefault(tenant, {}))
-        return view
+        return MemoryBackend(backend.values.setdefault(f"of {tenant}", {}))
 
     def namespace(self, namespace, tenant):
         return namespace
@@ -572,3 +572,25 @@ async def test_the_installed_store_keeps_state_and_creates_nothing_before_a_writ
     connection = sqlite3.connect(tmp_path / "home" / "state.db")
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+class TestStateService(StateStoreSuite):
+    @pytest.fixture
+    def state(self, services):
+        services.provide("tenancy", ByPrefix())
+        return services.state
+
+    @pytest.fixture
+    def context(self, services):
+        return ExecutionContext(services)
+
+    async def test_scopes_are_apart(self, state, context):
+        # The key space is flat: a scope is listed by its word and its id, what follows is key.
+        scopes = ["agent:a b", "global", "session:1", "session:11", "user:ü", "workflow:w:step"]
+        for number, scope in enumerate(scopes):
+            await state.set(scope, "key", number, context)
+        found = [await state.get(scope, "key", context) for scope in scopes]
+        assert found == list(range(len(scopes)))
+        assert await state.scopes(context) == [*scopes[:-1], "workflow:w"]
+        assert await state.clear("session:1", context) == 1
+        assert await state.get("session:11", "key", context) == 3

@@ -80,7 +80,10 @@ class MemoryLedger(RunLedger):
     def note(self, intent: Intent, outcome: Outcome) -> None:
         with self._lock:
             run = self._of(intent.run_id)
-            self._add(run, intent)
+            known = run.intents.get(intent.sequence)
+            # A resume observes anew what was erased: the row is there and gets an outcome.
+            if known is None or known.key != intent.key:
+                self._add(run, intent)
             run.outcomes.setdefault(outcome.sequence, []).append(outcome)
 
     def run(self, run_id: str) -> RunRecord | None:

@@ -54,7 +54,7 @@ def _effect(effect: Effect, *, payloads: bool) -> dict[str, Any]:
         "cost": None if outcome is None else outcome.cost,
     }
     if payloads:
-        made["request"] = from_canonical(intent.request)
+        made["request"] = from_canonical(intent.request) if intent.request else None
         text = None if outcome is None else outcome.payload
         made["outcome"] = None if text is None else from_canonical(text)
     return made

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from llmspell_core import Intent, RunRecord, RunStatus, StorageError, ValidationError
 
-ERASED_REQUEST = '"<erased>"'
-"""What the request of an effect reads as once it was erased: canonical JSON still."""
+ERASED_REQUEST = ""
+"""What the request of an effect reads as once it was erased."""
 ERASED_ERROR = "<erased>"
 """What the error of a run reads as then, for it may quote anything."""
 

@@ -141,10 +141,23 @@ class SqliteLedger(RunLedger):
 
     def note(self, intent: Intent, outcome: Outcome) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            self._add_intent(connection, intent)
+            try:
+                self._add_intent(connection, intent)
+            except StorageError:
+                # A resume observes anew what was erased: the row is there and gets an outcome.
+                if self._key(connection, intent) != intent.key:
+                    raise
             self._add_outcome(connection, outcome)
 
         self._write(work)
+
+    def _key(self, connection: sqlite3.Connection, intent: Intent) -> tuple[Any, ...] | None:
+        """The key of the row that has the intent's number already."""
+        return connection.execute(
+            "SELECT path, kind, request_hash, occurrence FROM intents"
+            " WHERE run = ? AND sequence = ?",
+            (self._numbers.get(intent.run_id), intent.sequence),
+        ).fetchone()
 
     def _add_intent(self, connection: sqlite3.Connection, intent: Intent) -> None:
         run = self._numbers.get(intent.run_id) or self._number(connection, intent.run_id)
