@@ -44,7 +44,8 @@ local report = RAG.ingest({
 })
 local stats = RAG.get_stats("quickstart")
 print(("%d documents read, %d unchanged since the last run; %d passages in the collection."):format(
-  report.documents_processed, report.skipped, stats.total_vectors))
+  report.documents_processed - report.documents_skipped, report.documents_skipped,
+  stats.total_vectors))
 
 local questions = {
   "What happens when a replayed script asks for something that was not recorded?",
@@ -92,7 +93,7 @@ local workflow = Workflow.builder()
     name = "average",
     tool = "calculator",
     input = { operation = "evaluate", input = ("round(%d / %d)"):format(
-      stats.total_vectors, report.documents_processed + report.skipped) },
+      stats.total_vectors, stats.total_documents) },
   })
   :add_step({
     name = "summary",
