@@ -184,6 +184,7 @@ async def test_agents_are_made_from_tables_too() -> None:
             },
             "allowed_tools": ["get-weather"],
             "custom_config": {"system_prompt": "From custom."},
+            "stop": {},
             "resource_limits": {"max_execution_time_secs": 5},
         }
     )
@@ -364,7 +365,7 @@ async def test_the_text_is_found_in_every_form_of_input(given: Any, text: str) -
     [
         ("", None, "cannot be empty"),
         ({}, None, "cannot be empty"),
-        (None, None, "text or a table"),
+        (None, None, "text or a table, not nothing"),
         (True, None, "text or a table"),
         ({"text": []}, None, "text must be text"),
         ({"text": "x", "parameters": 5}, None, "parameters must be a table"),

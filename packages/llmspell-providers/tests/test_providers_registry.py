@@ -19,6 +19,7 @@ from llmspell_core import (
     ExecutionCancelled,
     LLMTimeoutError,
     Message,
+    NetworkError,
     Plugin,
     PluginIndex,
     Provider,
@@ -407,6 +408,20 @@ async def test_a_failure_that_may_pass_is_tried_again(stream: bool) -> None:
     else:
         assert (await provider.chat(REQUEST, make_context())).content == "fine"
     assert naps == [1.0, 5.0]
+
+
+async def test_a_keyless_server_that_is_not_there_is_not_waited_for() -> None:
+    providers = service({"local": {"base_url": "http://127.0.0.1:9/v1"}})
+    for key, expected in ((None, False), ("sk-some-key", True)):
+        provider, _ = providers.resolve("local/m", api_key=key)
+        assert provider._inner._inner._inner._when_unreachable is expected  # type: ignore[attr-defined]
+    naps = Naps()
+    script = ScriptedProvider(NetworkError("refused"), "never asked")
+    with pytest.raises(NetworkError):
+        await Retrying(script, RetryPolicy(), when_unreachable=False, sleep=naps).chat(
+            REQUEST, make_context()
+        )
+    assert naps == []
 
 
 async def test_a_garbled_answer_is_asked_for_once_more_and_not_twice() -> None:

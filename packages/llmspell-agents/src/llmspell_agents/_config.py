@@ -164,6 +164,8 @@ def checked(name: str, value: Any) -> Any:
     kinds, wanted = _TYPES[name]
     if kinds == (int,) and isinstance(value, float) and value.is_integer():
         value = int(value)
+    if kinds == (list, tuple) and value == {}:
+        value = ()  # An empty table of a script may be either.
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise ValidationError(f"{name} must be {wanted}, not {type(value).__name__}", field=name)
     if kinds == (list, tuple):

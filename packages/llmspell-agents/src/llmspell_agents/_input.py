@@ -41,9 +41,8 @@ def read_input(value: Any, options: Mapping[str, Any] | None) -> AgentInput:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         table = {"text": str(value)}
     else:
-        raise InputError(
-            f"Input must be text or a table, not {type(value).__name__}", field="input"
-        )
+        given = "nothing" if value is None else type(value).__name__
+        raise InputError(f"Input must be text or a table, not {given}", field="input")
     overrides = {
         key: given[key] for given in (table, options or {}) for key in _OVERRIDES if key in given
     }

@@ -220,7 +220,11 @@ class ProviderService(ProviderRegistry):
         provider = factory(entry.settings, self._services)
         listed = PRICES.get(kind, {}) if _at_vendor(entry.settings) else {}
         prices = {**listed, **entry.prices}
-        return Recorded(Ending(Priced(Retrying(provider, entry.retry), PriceList(prices))))
+        # Without a key it is a server of the user's own, which runs or does not: waiting for it
+        # would only delay the message.
+        keyed = entry.settings.api_key is not None
+        retrying = Retrying(provider, entry.retry, when_unreachable=keyed)
+        return Recorded(Ending(Priced(retrying, PriceList(prices))))
 
     async def aclose(self) -> None:
         """Close every provider's connections; the first failure is raised at the end."""

@@ -13,6 +13,7 @@ from llmspell_core import (
     Codec,
     EffectClass,
     LLMSpellError,
+    NetworkError,
     Provider,
     ProviderError,
 )
@@ -41,7 +42,8 @@ class Retrying(_Wrapper):
     """Asks again after failures that may pass, as long as the caller has seen nothing.
 
     A stream that broke after its first chunk is not asked again: its beginning cannot be taken
-    back. A garbled answer is asked again once.
+    back. A garbled answer is asked again once. Without *when_unreachable*, a server that cannot
+    be reached is not asked again.
     """
 
     def __init__(
@@ -49,21 +51,25 @@ class Retrying(_Wrapper):
         inner: Provider,
         policy: RetryPolicy,
         *,
+        when_unreachable: bool = True,
         sleep: Callable[[float], Awaitable[None]] | None = None,
         random: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(inner)
         self._policy = policy
+        self._when_unreachable = when_unreachable
         self._sleep = sleep
         self._random = random
 
     async def _wait(
         self, retries: Retries, error: LLMSpellError, context: ExecutionContext
     ) -> None:
-        garbled = isinstance(error, ProviderError) and error.kind == "protocol"
-        await retries.wait(
-            error, most=1 if garbled else None, remaining=context.deadline.remaining()
-        )
+        most = None
+        if isinstance(error, ProviderError) and error.kind == "protocol":
+            most = 1
+        elif isinstance(error, NetworkError) and not self._when_unreachable:
+            most = 0
+        await retries.wait(error, most=most, remaining=context.deadline.remaining())
 
     async def chat(self, request: ChatRequest, context: ExecutionContext) -> ChatResponse:
         retries = Retries(self._policy, sleep=self._sleep, random=self._random)
