@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from llmspell_cli._catalogue import SUMMARIES
 from llmspell_cli._help import Group
+from llmspell_cli._light import lighten
 from llmspell_core import ConfigurationError, PluginError, nearest
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Commands(Group):
             close = nearest(cmd_name, self.list_commands(ctx))
             near = f" Did you mean '{close}'?" if close else ""
             ctx.fail(f"Unknown command '{cmd_name}'.{near}")
-        return _as_command(cmd_name, plugins.load(GROUP, cmd_name))
+        return _as_command(cmd_name, plugins.load(GROUP, cmd_name), self.params)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List them; strangers are imported for their first line, built-ins are not."""
@@ -53,7 +54,7 @@ class Commands(Group):
             plugin = plugins.find(GROUP, name)
             if plugin is None or plugin.distribution == "llmspell-cli":
                 return SUMMARIES.get(name, "")
-            return _as_command(name, plugin.load()).get_short_help_str(70)
+            return _as_command(name, plugin.load(), []).get_short_help_str(70)
         except PluginError as error:
             return f"(broken: {error.message})"
 
@@ -62,8 +63,8 @@ def _invocation(ctx: Any) -> Invocation:
     return cast("Invocation", ctx.obj)
 
 
-def _as_command(name: str, value: Any) -> Any:
-    """A plugin's function or `typer.Typer` as a command that takes the global options too."""
+def _as_command(name: str, value: Any, options: list[Any]) -> Any:
+    """A plugin's function or `typer.Typer` as a command that takes the global *options* too."""
     app = value
     if not isinstance(value, typer.Typer):
         if not callable(value):
@@ -72,7 +73,8 @@ def _as_command(name: str, value: Any) -> Any:
         app.command(name)(value)
     command = get_command(app)
     command.name = name
-    _add_global_options(command, get_command(_root()).params)
+    lighten(command)
+    _add_global_options(command, options)
     return command
 
 
@@ -82,7 +84,7 @@ def _add_global_options(command: Any, options: list[Any]) -> None:
         # A command's own option of that name hides the global one.
         if option.name not in {"debug", "verbose"} and not own & set(option.opts):
             command.params.append(option)
-    command.context_settings.setdefault("help_option_names", ["-h", "--help"])
+    command.add_help_option = False
     for inner in getattr(command, "commands", {}).values():
         _add_global_options(inner, options)
 
@@ -101,6 +103,9 @@ def _take(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
         invocation.use_files = False
     elif param.name in {"debug", "verbose"}:
         invocation.trace = "debug" if param.name == "debug" else "info"
+    elif param.name == "help":
+        invocation.say(ctx.get_help())
+        raise typer.Exit
     elif param.name == "version":
         from llmspell_cli._version import short_version
 
@@ -134,6 +139,9 @@ _Profile = Annotated[
 ]
 _NoConfig = Annotated[bool, _option("--no-config", help="Ignore configuration files")]
 _Version = Annotated[bool, _option("-V", "--version", help="Show the version", is_eager=True)]
+_Help = Annotated[
+    bool, _option("-h", "--help", help="Show this; --help with examples", is_eager=True)
+]
 _Debug = Annotated[bool, _option("--debug", help="As --trace debug", hidden=True)]
 _Verbose = Annotated[bool, _option("--verbose", help="As --trace info", hidden=True)]
 
@@ -147,6 +155,7 @@ def _globals(
     version: _Version = False,
     debug: _Debug = False,
     verbose: _Verbose = False,
+    help: _Help = False,
 ) -> None:
     """LLMSpell provides scriptable LLM interactions: scripts that drive agents, tools,
     workflows and retrieval.
@@ -161,7 +170,7 @@ def _root() -> typer.Typer:
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         epilog=_EXAMPLES,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        add_help_option=False,
     )
     app.callback()(_globals)
     return app
@@ -169,7 +178,7 @@ def _root() -> typer.Typer:
 
 def parse_and_run(invocation: Invocation) -> int:
     """Run the command that *invocation* names; returns 0 unless the command raises its code."""
-    command = get_command(_root())
+    command: Any = lighten(get_command(_root()))
     # Typer's own main() turns a closed pipe into an error and knows no exit code 130.
     with command.make_context("llmspell", list(invocation.arguments), obj=invocation) as context:
         code: Any = command.invoke(context)

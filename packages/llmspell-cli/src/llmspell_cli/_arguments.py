@@ -10,23 +10,23 @@ from llmspell_core import ScriptArguments
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
 
 
-def script_arguments(script: str, tokens: Sequence[str]) -> ScriptArguments:
-    """What ``ARGS`` holds for the *tokens* behind the script.
+def script_arguments(script: str, words: Sequence[str]) -> ScriptArguments:
+    """What ``ARGS`` holds for the *words* behind the script.
 
     ``--key value``, ``--key=value`` and ``-k value`` are options; one without a value is
     ``"true"``. After ``--`` everything is positional. A negative number is no option.
     """
     positional: list[str] = []
     options: dict[str, str] = {}
-    rest = list(tokens)
+    rest = list(words)
     while rest:
-        token = rest.pop(0)
-        name = token.lstrip("-")
-        if token == "--":
+        word = rest.pop(0)
+        name = word.lstrip("-")
+        if word == "--":
             positional += rest
             break
-        if not name or name == token or _NUMBER.fullmatch(token):
-            positional.append(token)
+        if not name or name == word or _NUMBER.fullmatch(word):
+            positional.append(word)
         elif "=" in name:
             key, _, value = name.partition("=")
             options[key] = value

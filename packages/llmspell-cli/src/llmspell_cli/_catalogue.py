@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 SUMMARIES: Mapping[str, str] = {
-    "config": "Show and check the configuration",
-    "exec": "Execute a line of code",
-    "plugins": "List what is installed at every extension point",
-    "replay": "Run a recorded run again from its recording, offline",
-    "resume": "Go on with a recorded run that failed or was killed",
-    "run": "Execute a script file",
-    "runs": "List, show, prune and erase recorded runs",
-    "version": "Show the version and what it was built from",
+    "config": "Show and check the configuration.",
+    "exec": "Execute a line of code.",
+    "plugins": "List what is installed at every extension point.",
+    "replay": "Run a recorded run again from its recording, offline.",
+    "resume": "Go on with a recorded run that failed or was killed.",
+    "run": "Execute a script file.",
+    "runs": "List, show, prune and erase recorded runs.",
+    "version": "Show the version and what it was built from.",
 }
 """By name; a test compares them with the first lines of the commands themselves."""

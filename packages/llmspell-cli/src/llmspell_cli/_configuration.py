@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Show and check the configuration",
+    help="Show and check the configuration.",
     epilog="""
     llmspell config show
     llmspell config show runtime.security --format json
@@ -81,7 +81,7 @@ def show(
     if isinstance(found, dict):
         table = cast("dict[str, Any]", found)
         invocation.say(to_toml(table, above=path, remark=reading.origin).rstrip("\n"))
-    else:
+    elif path:
         document = to_toml({path[-1]: found}, above=path[:-1], remark=reading.origin)
         invocation.say(document.rstrip("\n"))
 

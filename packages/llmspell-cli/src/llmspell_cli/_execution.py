@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -93,6 +94,9 @@ def perform(
     kernel = Kernel(invocation.services(), output=terminal.write, input=terminal.read)
     try:
         execution = start(kernel)
+        # What was imported stays; from here on there may be garbage.
+        gc.freeze()
+        gc.enable()
         terminal.interrupt = execution.interrupt
         with _Signals(execution) as signals:
             try:

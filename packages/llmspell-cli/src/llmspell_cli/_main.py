@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked for with ``os.exit``. Results go to stdout, all else to stderr.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Most of a short run is importing, which makes many objects and no garbage.
+    # A short run is mostly importing, which makes many objects and no garbage.
     gc.disable()
     from llmspell_cli._invocation import Invocation
 
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _nobody_reads()
+    # Python looks for garbage once more when it ends, which nobody needs.
+    gc.freeze()
     return code
 
 

@@ -41,7 +41,7 @@ def replay_run(ctx: typer.Context, run: _Run) -> int:
     assert result is not None
     if execution.unused:
         kinds = Counter(effect.intent.kind for effect in execution.unused)
-        listed = ", ".join(f"{count} × {kind}" for kind, count in sorted(kinds.items()))
+        listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
         invocation.note(f"Warning: recorded and not asked for this time: {listed}")
     _say(invocation, "replayed", result, terminal, execution)
     return result.exit_code or 0

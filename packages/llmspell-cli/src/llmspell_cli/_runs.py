@@ -15,7 +15,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List, show, prune and erase recorded runs",
+    help="List, show, prune and erase recorded runs.",
     epilog="""
     llmspell runs list
     llmspell runs show 3f2a
@@ -150,9 +150,9 @@ def _about(effect: dict[str, Any]) -> str:
     """What the effect was about, in a few words."""
     request = effect.get("request")
     if isinstance(request, dict):
-        table_ = cast("dict[str, Any]", request)
+        asked = cast("dict[str, Any]", request)
         request = next(
-            (table_[key] for key in ("tool", "model", "key", "query", "name") if key in table_),
+            (asked[key] for key in ("tool", "model", "key", "query", "name") if key in asked),
             None,
         )
     if request is None or not isinstance(request, str):
