@@ -542,6 +542,27 @@ async def test_a_run_with_tools_replays_without_model_and_tools() -> None:
     assert [(len(s.requests), t.running) for s, t in made] == [(2, ["1", "2"]), (0, [])]
 
 
+async def test_a_replay_chooses_the_model_that_the_run_chose_or_fails_as_it_did() -> None:
+    configured = iter(["first", "second"])
+
+    async def work(context: ExecutionContext) -> list[str]:
+        name = next(configured)
+        providers = ProvidersDouble(ScriptedProvider(name=name))
+        if name == "second":
+            providers = ProvidersDouble(ScriptedProvider(name="first"), ScriptedProvider(name="x"))
+        services = make_services(plugins=KINDS, providers=providers)
+        services.provide("agents", AgentService(services))
+        inner = ExecutionContext(services, effects=context.effects)
+        made = AgentBuilder("a", model="m").build(services, context=inner)
+        assert isinstance(made, LLMAgent)
+        with pytest.raises(ConfigurationError, match="Unsupported provider 'x'") as caught:
+            AgentBuilder("b", model="x/m").build(services, context=inner)
+        return [made.provider, made.model, caught.value.message]
+
+    first, second = await recorded_and_replayed(work, LedgerDouble())
+    assert first == second == ["first", "m", "Unsupported provider 'x'"]
+
+
 class TestLLMAgentKeepsTheContract(AgentSuite):
     @pytest.fixture
     def component(self) -> LLMAgent:

@@ -13,7 +13,6 @@ from llmspell_core import (
     AgentRegistry,
     ConfigurationError,
     DuplicateError,
-    LLMSpellError,
     NotFoundError,
     nearest,
 )
@@ -103,24 +102,26 @@ class AgentService(AgentRegistry):
         environment may say something else when the run is replayed.
         """
 
-        def choose() -> list[str] | None:
+        def choose() -> dict[str, Any]:
             try:
                 provider, model = self._services.providers.resolve(
-                    config.model, provider=config.provider, base_url=config.base_url
+                    config.model,
+                    provider=config.provider,
+                    base_url=config.base_url,
+                    api_key=config.api_key,
                 )
-            except LLMSpellError:
-                # Not an outcome of the run: making the agent raises it, in a replay too.
-                return None
-            return [provider.name, model]
+            except ConfigurationError as error:
+                return {"error": error.message, "hint": error.hint, "code": error.code}
+            return {"provider": provider.name, "model": model}
 
         asked = {"model": config.model, "provider": config.provider, "url": config.base_url}
         chosen = context.observe("provider.resolve", asked, choose)
-        if chosen is None:
-            return config
+        if "error" in chosen:
+            raise ConfigurationError(chosen["error"], hint=chosen["hint"], code=chosen["code"])
         model = config.model or ""
         at = model.rfind("@http")
         address = config.base_url or (model[at + 1 :] if at >= 0 else None)
-        return replace(config, provider=chosen[0], model=chosen[1], base_url=address)
+        return replace(config, provider=chosen["provider"], model=chosen["model"], base_url=address)
 
     def template(self, name: str) -> Mapping[str, Any]:
         """The options of a template.

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmspell_core._errors import ComponentError, LLMSpellError, ValidationError
 from llmspell_core._ledger import EffectClass
@@ -236,12 +236,26 @@ class ToolResult:
         return made
 
     def rendered(self) -> str:
-        """`text`, else the envelope as JSON."""
+        """`text`, else the envelope as JSON.
+
+        Keys below the envelope's own are sorted: a result that comes back from the run ledger
+        has lost their order, and must read the same.
+        """
         if self.text is not None:
             return self.text
         import json
 
-        return json.dumps(self.envelope(), ensure_ascii=False, indent=2, default=str)
+        envelope = {key: _sorted(value) for key, value in self.envelope().items()}
+        return json.dumps(envelope, ensure_ascii=False, indent=2, default=str)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        table = cast("dict[Any, Any]", value)
+        return {key: _sorted(table[key]) for key in sorted(table, key=str)}
+    if isinstance(value, list | tuple):
+        return [_sorted(item) for item in cast("list[Any]", value)]
+    return value
 
 
 class Tool(BaseAgent):
