@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmspell_core import Live
+from llmspell_core import Live, ValidationError
 from llmspell_workflows._interpolation import MISSING, Path, Reference, dig, interpolate
+from llmspell_workflows._keys import key_part
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext, Services, StateStore
@@ -295,9 +296,9 @@ class Frame:
         if state is None:
             return MISSING
         for scope, name in (
-            ("workflow", f"{self.run.workflow_id}:shared:{key}"),
-            ("shared", key),
-            ("global", key),
+            ("workflow", f"{self.run.workflow_id}:shared:{key_part(key)}"),
+            ("shared", key_part(key)),
+            ("global", key_part(key)),
         ):
             found = await state.get(scope, name, self.context)
             if found is not None:
@@ -318,9 +319,12 @@ class Frame:
 
     async def _read(self, state: StateStore, key: str) -> Any:
         scope, colon, name = key.partition(":")
-        if colon and name and scope.lower() in SCOPES:
+        if not colon or not name or scope.lower() not in SCOPES:
+            scope, name = "global", key
+        try:
             return await state.get(scope.lower(), name, self.context)
-        return await state.get("global", key, self.context)
+        except ValidationError:
+            return None  # no key could be called that
 
     def _store(self) -> StateStore | None:
         return optional_service(self.context.services, "state")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from llmspell_core import LLMSpellError, LLMTimeoutError, ValidationError, WorkflowError, canonical
 from llmspell_workflows._definitions import Kind, Step
 from llmspell_workflows._frames import Frame
+from llmspell_workflows._keys import key_part
 from llmspell_workflows._reporting import tell
 from llmspell_workflows._results import PlanOutcome, StepFailed
 from llmspell_workflows._serial import check_names
 from llmspell_workflows._steps import run_steps
-from llmspell_workflows._storing import key_part
 
 if TYPE_CHECKING:
     import asyncio

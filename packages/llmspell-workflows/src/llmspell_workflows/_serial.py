@@ -10,10 +10,10 @@ from llmspell_workflows._conditions import Always, Condition
 from llmspell_workflows._definitions import Kind, Step
 from llmspell_workflows._expressions import truthy
 from llmspell_workflows._frames import Frame
+from llmspell_workflows._keys import key_part
 from llmspell_workflows._reporting import tell
 from llmspell_workflows._results import PlanOutcome, StepFailed
 from llmspell_workflows._steps import run_steps
-from llmspell_workflows._storing import key_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmspell_core import digest
 from llmspell_workflows._definitions import AgentAction, ToolAction, WorkflowAction
 from llmspell_workflows._frames import optional_service
+from llmspell_workflows._keys import bounded_key, key_part
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext
@@ -15,21 +15,6 @@ if TYPE_CHECKING:
     from llmspell_workflows._results import StepResult
 
 SCOPE = "workflow"
-LONGEST_NAME = 72
-
-
-def key_part(name: str) -> str:
-    """*name* as a part of a state key: what a key may not hold becomes ``_``, what is too long
-    is cut and told apart by a digest. Ordinary names stay as they are.
-    """
-    kept = "".join(c if c.isprintable() and c not in "\\/" else "_" for c in name)
-    while ".." in kept:
-        kept = kept.replace("..", "_")
-    if kept.startswith(("__", "$$")):
-        kept = "_" + kept[2:]
-    if len(kept) > LONGEST_NAME:
-        kept = f"{kept[: LONGEST_NAME - 9]}-{digest(name)[:8]}"
-    return kept
 
 
 async def store(run: Run, values: dict[str, Any], context: ExecutionContext) -> None:
@@ -38,7 +23,9 @@ async def store(run: Run, values: dict[str, Any], context: ExecutionContext) -> 
     if state is None:
         return
     owners = dict.fromkeys((run.execution_id, run.workflow_id, key_part(run.name)))
-    everything = {f"{owner}:{key}": value for owner in owners for key, value in values.items()}
+    everything = {
+        bounded_key(f"{owner}:{key}"): value for owner in owners for key, value in values.items()
+    }
     for key in sorted(run.changed):
         everything[f"{run.workflow_id}:shared:{key_part(key)}"] = run.shared.get(key)
     run.changed.clear()
