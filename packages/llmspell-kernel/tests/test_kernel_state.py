@@ -466,7 +466,7 @@ async def test_a_replay_that_writes_something_else_is_stopped(services, ledger):
     context = ExecutionContext(services, effects=Recording(ledger, "run"))
     await services.state.set("global", "k", {"a": 1}, context)
     context = ExecutionContext(services, effects=Replaying(ledger, "run"))
-    with pytest.raises(ReplayError, match=r"set\.global:k\.a: recorded 1, now 2"):
+    with pytest.raises(ReplayError, match=r"value\.a: recorded 1, now 2"):
         await services.state.set("global", "k", {"a": 2}, context)
 
 

@@ -112,7 +112,7 @@ class StateService(StateStore):
         async def read(backend: StorageBackend) -> Any:
             return _value(flat, await backend.get(_PREFIX + flat))
 
-        return await self._read({"key": flat}, read, context)
+        return await self._read({"operation": "get", "key": flat}, read, context)
 
     async def list(self, scope: str, context: ExecutionContext, *, prefix: str = "") -> list[str]:
         start = f"{scope_named(scope)}:"
@@ -185,13 +185,18 @@ class StateService(StateStore):
         }
         deletes = [_PREFIX + key for key, value in flat.items() if value is None]
 
+        request: dict[str, Any] = {"operation": "set", "values": flat}
+        if len(flat) == 1:
+            [(key, value)] = flat.items()
+            request = {"operation": "set", "key": key, "value": value}
+
         async def run(inner: ExecutionContext) -> None:
             try:
                 await self._backend(inner.tenant).write(puts, deletes)
             except StorageError as error:
                 raise _named("write", error) from error
 
-        await context.effect("state.write", {"set": flat}, run, effect_class=EffectClass.IDEMPOTENT)
+        await context.effect("state.write", request, run, effect_class=EffectClass.IDEMPOTENT)
 
     async def delete(self, scope: str, key: str, context: ExecutionContext) -> bool:
         flat = address(scope, key)
@@ -202,7 +207,7 @@ class StateService(StateStore):
                 return _Change(False)
             return _Change(True, deletes=[_PREFIX + flat], expect={_PREFIX + flat: raw})
 
-        return await self._write({"delete": flat}, change, context)
+        return await self._write({"operation": "delete", "key": flat}, change, context)
 
     async def clear(self, scope: str, context: ExecutionContext) -> int:
         start = f"{scope_named(scope)}:"
@@ -211,7 +216,7 @@ class StateService(StateStore):
             keys = await backend.list_keys(_PREFIX + start)
             return _Change(len(keys), deletes=keys)
 
-        return await self._write({"clear": start}, change, context)
+        return await self._write({"operation": "clear", "scope": start}, change, context)
 
     async def increment(
         self, scope: str, key: str, amount: float, context: ExecutionContext
@@ -277,7 +282,8 @@ class StateService(StateStore):
                 return _Change(answer, deletes=[place], expect={place: raw})
             return _Change(answer, puts={place: self._packed(flat, new)}, expect={place: raw})
 
-        return await self._write({operation: flat, "value": argument}, work, context)
+        request = {"operation": operation, "key": flat, "value": argument}
+        return await self._write(request, work, context)
 
     async def _write(
         self,
