@@ -48,7 +48,7 @@ def find_files(typed: str, real: str, globs: Sequence[str]) -> list[FoundFile]:
     hidden = any(part.startswith(".") for glob in globs for part in glob.split("/"))
     found: list[FoundFile] = []
     others: Counter[str] = Counter()
-    for relative in _walk(real, hidden=hidden):
+    for relative in sorted(_walk(real, hidden=hidden)):
         if any(pattern.fullmatch(relative) for pattern in patterns):
             source = relative if shown == "." else os.path.join(shown, relative)
             found.append(FoundFile(relative, source, os.path.join(real, relative)))
@@ -66,9 +66,9 @@ def find_files(typed: str, real: str, globs: Sequence[str]) -> list[FoundFile]:
 
 def _walk(root: str, *, hidden: bool) -> Iterator[str]:
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if hidden or not name.startswith("."))
+        folders[:] = [name for name in folders if hidden or not name.startswith(".")]
         below = os.path.relpath(folder, root)
-        for name in sorted(files):
+        for name in files:
             if hidden or not name.startswith("."):
                 yield name if below == "." else os.path.join(below, name)
 
