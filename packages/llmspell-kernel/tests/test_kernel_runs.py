@@ -385,7 +385,7 @@ def test_a_mismatch_fails_the_replay_even_if_the_script_swallows_it(kernel, trac
     execution = kernel.execute(script(CHANGING), record=True)
     assert execution.result(10).value == "done"
     trace.write_text("two")
-    with pytest.raises(ReplayError, match="text: recorded one, now two") as e:
+    with pytest.raises(ReplayError, match='text: recorded "one", now "two"') as e:
         kernel.replay(execution.run_id).result(10)
     assert e.value.details["differences"] == [{"field": "text", "recorded": "one", "now": "two"}]
 

@@ -96,7 +96,7 @@ class Replaying(Recording):
             message = f"{intent.kind} in {place} was not recorded; its request: {intent.request}"
         else:
             shown = "; ".join(
-                f"{d['field']}: recorded {_short(d['recorded'])}, now {_short(d['now'])}"
+                f"{d['field']}: recorded {_shown(d['recorded'])}, now {_shown(d['now'])}"
                 for d in differences[:5]
             )
             message = (
@@ -366,9 +366,12 @@ def _ancestry(path: str) -> list[str]:
     return [path, *(path[:end] for end in ends)]
 
 
-def _short(value: Any, width: int = 120) -> str:
-    text = value if isinstance(value, str) else canonical(value)
+def _short(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _shown(value: Any) -> str:
+    return _short(canonical(value), 120)
 
 
 def _differences(recorded: Any, now: Any, place: str = "") -> list[dict[str, Any]]:
