@@ -75,13 +75,8 @@ class Run:
         """The whole input: the table, or the text when there is none."""
         return self.inputs or self.input_text
 
-    def note(self, result: StepResult) -> None:
-        """Count a result and keep it; of a step that runs again only the last is kept."""
-        key = result.name
-        known = self.results.get(key)
-        if known is not None and known.branch != result.branch:
-            key = f"{result.branch}.{result.name}"
-        self.results[key] = result
+    def count(self, result: StepResult) -> None:
+        """Count a result."""
         if result.skipped:
             self.skipped += 1
             return
@@ -104,9 +99,11 @@ class Frame:
         loop: The loop's variables, in a loop.
         place: The part of state keys that tells this place: ``branch_x:``, ``iteration_3:``.
         branch: The branch, in one.
+        book: Where the results of the run are kept in order; None is that of the frame around.
     """
 
     __slots__ = (
+        "book",
         "branch",
         "context",
         "iterations",
@@ -128,6 +125,7 @@ class Frame:
         loop: Mapping[str, Any] | None = None,
         place: str = "",
         branch: str | None = None,
+        book: dict[str, StepResult] | None = None,
     ) -> None:
         self.run = run
         self.context = context
@@ -135,6 +133,8 @@ class Frame:
         self.loop: Mapping[str, Any] = loop if loop is not None else (parent.loop if parent else {})
         self.place = place
         self.branch = branch
+        around = run.results if parent is None else parent.book
+        self.book = around if book is None else book
         self.step = ""
         self.previous: Any = parent.previous if parent else None
         self.iterations: list[Any] = parent.iterations if parent else []
@@ -160,7 +160,18 @@ class Frame:
         self.results[result.name] = result
         if result.success and not result.skipped:
             self.previous = result.output
-        self.run.note(result)
+        self.enter(result)
+        self.run.count(result)
+
+    def enter(self, result: StepResult) -> None:
+        """Keep it for the run's result; of a step that runs again only the last is kept, two
+        branches that use one name are told apart.
+        """
+        key = result.name
+        known = self.book.get(key)
+        if known is not None and known.branch != result.branch:
+            key = f"{result.branch}.{result.name}"
+        self.book[key] = result
 
     def result(self, step: str) -> StepResult | None:
         """The latest result of a step that is visible here."""

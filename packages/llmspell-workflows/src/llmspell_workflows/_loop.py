@@ -199,11 +199,15 @@ class _Rounds:
     async def run(self) -> PlanOutcome:
         plan, frame = self._plan, self._frame
         frame.run.state.update(plan.initial_state)
+        import asyncio
+
         started = frame.context.monotonic()
         try:
             for value in await self._values():
                 if self._begun and plan.iteration_delay_seconds:
                     await pause(plan.iteration_delay_seconds, frame.context)
+                # Steps that never wait would otherwise keep the event loop to themselves.
+                await asyncio.sleep(0)
                 if not await self._iteration(value):
                     break
             else:

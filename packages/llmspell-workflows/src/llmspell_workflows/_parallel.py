@@ -226,11 +226,19 @@ class _Race:
         except BaseException:
             await _cancelled(tasks)
             raise
+        finally:
+            self._leave()
+        return [results[branch.name] for branch in self._plan.branches]
+
+    def _leave(self) -> None:
+        """Enter the results in the order of the branches, whatever order they came in."""
         for branch in self._plan.branches:
             inner = self._frames.get(branch.name)
-            if inner is not None:
-                inner.leave()
-        return [results[branch.name] for branch in self._plan.branches]
+            if inner is None:
+                continue
+            inner.leave()
+            for result in inner.book.values():
+                self._frame.enter(result)
 
     async def _collect(
         self, tasks: Mapping[asyncio.Task[BranchResult], ParallelBranch]
@@ -242,24 +250,14 @@ class _Race:
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in (task for task in tasks if task in done):
-                result = results[tasks[task].name] = task.result()
-                self._judge(result)
+                results[tasks[task].name] = task.result()
             if self.stopped and pending:
                 await _cancelled(pending)
                 for task in pending:
                     # One may have finished while the others were being stopped.
                     branch = tasks[task]
-                    results[branch.name] = (
-                        BranchResult(
-                            branch.name,
-                            False,
-                            error="Cancelled",
-                            required=branch.required,
-                            cancelled=True,
-                        )
-                        if task.cancelled()
-                        else task.result()
-                    )
+                    ended = _never_finished(branch) if task.cancelled() else task.result()
+                    results[branch.name] = ended
                 break
         return results
 
@@ -274,6 +272,8 @@ class _Race:
 
     async def _branch(self, branch: ParallelBranch, slots: asyncio.Semaphore) -> BranchResult:
         async with slots:
+            if self.stopped:
+                return _never_finished(branch)
             frame = self._frame
             tell(frame, "workflow.branch.started", branch=branch.name)
             with frame.context.span("branch", branch.name) as context:
@@ -283,6 +283,7 @@ class _Race:
                     parent=frame,
                     place=f"{frame.place}branch_{key_part(branch.name)}:",
                     branch=branch.name,
+                    book={},
                 )
                 started = context.monotonic()
                 error = await _follow(branch, inner)
@@ -297,7 +298,14 @@ class _Race:
             )
             what = "completed" if result.success else "failed"
             tell(frame, f"workflow.branch.{what}", branch=branch.name, duration_ms=took)
+            self._judge(result)
             return result
+
+
+def _never_finished(branch: ParallelBranch) -> BranchResult:
+    return BranchResult(
+        branch.name, False, error="Cancelled", required=branch.required, cancelled=True
+    )
 
 
 async def _follow(branch: ParallelBranch, inner: Frame) -> LLMSpellError | None:
