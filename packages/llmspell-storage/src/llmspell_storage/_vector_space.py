@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,10 @@ def unpacked(blobs: list[bytes], dimension: int) -> Floats:
     return unit(raw.astype(np.float32, copy=False))
 
 
+_WIDER = 8
+_FILTERS_KEPT = 32
+
+
 class Space:
     """The live entries of one namespace in order of insertion, with a mask's worth of facts
     about each, and the vectors of those that the index does not cover.
@@ -56,6 +61,7 @@ class Space:
         self._covered = 0
         self._tail: Floats = np.empty((0, row.dimension), np.float32)
         self._generation = self._removals = -1
+        self._chosen: dict[str, Ints] = {}
 
     @property
     def uncovered(self) -> int:
@@ -77,6 +83,7 @@ class Space:
         self._tail = np.concatenate([tail, self._vectors_after(connection, last)])
         self._covered = int(np.searchsorted(self.entries, self._bound, side="right"))
         self._generation, self._removals = row.generation, row.removals
+        self._chosen.clear()
 
     def _read(self, connection: sqlite3.Connection, after: int) -> None:
         rows = connection.execute(
@@ -132,9 +139,17 @@ class Space:
                 mask = live if mask is None else mask & live
         return mask
 
-    def among(self, entries: Ints) -> Mask:
-        """The mask of the given entries."""
-        return np.isin(self.entries, entries)
+    def among(self, filters: str, find: Callable[[], list[int]]) -> Mask:
+        """The mask of the entries that *find* gives for *filters*; asked once as long as nothing
+        changes, because a filter reads the metadata of all entries.
+        """
+        chosen = self._chosen.pop(filters, None)
+        if chosen is None:
+            chosen = np.array(find(), np.int64)
+            while len(self._chosen) >= _FILTERS_KEPT:
+                self._chosen.pop(next(iter(self._chosen)))
+        self._chosen[filters] = chosen
+        return np.isin(self.entries, chosen)
 
     def nearest(self, vector: Floats, k: int, allowed: Mask | None) -> list[tuple[int, float]]:
         """The *k* nearest allowed entries with their cosine similarity, best first; ties by
@@ -165,8 +180,9 @@ class Space:
             wanted = wanted[allowed[: self._covered]]
         if len(wanted) <= max(SCAN, k):
             return wanted, index.scores(wanted, query)
-        # The index knows no filters: ask for so many that enough of them will be allowed.
-        ask = int(k * index.count / len(wanted) * 1.2) + 8
+        # The index knows no filters: ask for so many that enough of them will be allowed. More
+        # than are wanted, too, because a wider search misses fewer of the nearest.
+        ask = int(k * index.count / len(wanted) * _WIDER) + 8
         while ask < index.count // 4:
             entries, scores = index.nearest(query, ask)
             places = np.minimum(np.searchsorted(wanted, entries), len(wanted) - 1)

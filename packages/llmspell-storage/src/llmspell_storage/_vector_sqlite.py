@@ -21,6 +21,7 @@ from llmspell_core import (
     VectorQuery,
     VectorStats,
     VectorStore,
+    canonical,
 )
 from llmspell_storage._database import connect, reading, translated, writing
 from llmspell_storage._filters import compile_filters, equalities
@@ -337,7 +338,9 @@ class _Engine:
         space = self._space(connection, row)
         mask = space.allowed(query.collection, None if query.include_expired else self.clock())
         if query.filters:
-            chosen = space.among(np.array(_filtered(connection, row.key, query), np.int64))
+            chosen = space.among(
+                canonical(query.filters), lambda: _filtered(connection, row.key, query.filters)
+            )
             mask = chosen if mask is None else mask & chosen
         vector = np.frombuffer(blob, "<f4").astype(np.float32)
         best = space.nearest(vector, query.k, mask)
@@ -464,10 +467,13 @@ def _conditions(space: int, query: VectorQuery, now: float) -> tuple[str, list[A
     return " AND ".join(conditions), values
 
 
-def _filtered(connection: sqlite3.Connection, space: int, query: VectorQuery) -> list[int]:
+def _filtered(
+    connection: sqlite3.Connection, space: int, filters: Mapping[str, Any] | None
+) -> list[int]:
     """The entries whose metadata pass the filters."""
-    accepts = compile_filters(query.filters or {})
-    conditions, values = _conditions(space, query, 0.0)
+    accepts = compile_filters(filters or {})
+    anything = VectorQuery("", 1, filters=filters, include_expired=True)
+    conditions, values = _conditions(space, anything, 0.0)
     rows = connection.execute(
         f"SELECT entry, metadata FROM entries WHERE {conditions}",  # noqa: S608 - constants
         values,
