@@ -151,7 +151,7 @@ class Signature:
         elif isinstance(value, list) and len(cast("list[Any]", value)) > LONG_ARRAY:
             count = len(cast("list[Any]", value))
             warnings.append(f"Parameter '{known.name}' is long: {count} items")
-        return value
+        return cast("Any", value)
 
     def _fitted(self, known: Parameter, value: Any) -> Any:
         wanted = known.type

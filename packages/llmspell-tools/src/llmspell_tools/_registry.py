@@ -20,11 +20,11 @@ from llmspell_core import (
     nearest,
 )
 from llmspell_tools._catalogue import CATALOGUE, DISTRIBUTION
-from llmspell_tools._config import ToolsConfig, tool_table, tools_config
 from llmspell_tools._names import key_of, keys_of
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext, Services
+    from llmspell_tools._config import ToolsConfig
     from llmspell_tools._pipeline import CallOptions, Pipeline, Prepared
 
 GROUP = "llmspell.tools"
@@ -55,6 +55,8 @@ class ToolService(ToolRegistry):
     def settings(self) -> ToolsConfig:
         """The section ``[tools]``."""
         if self._settings is None:
+            from llmspell_tools._config import tools_config
+
             self._settings = tools_config(self._services.config)
         return self._settings
 
@@ -121,6 +123,10 @@ class ToolService(ToolRegistry):
         return known
 
     def _is_enabled(self, name: str) -> bool:
+        if self._services.config.get("tools") is None:
+            return True
+        from llmspell_tools._config import tool_table
+
         if tool_table(self._services.config, key_of(name)).get("enabled") is False:
             return False
         rules = self.settings.categories

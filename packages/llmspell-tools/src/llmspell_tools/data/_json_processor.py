@@ -303,7 +303,7 @@ def _check_depth(value: Any, context: ExecutionContext) -> None:
     depth = 0
     while level:
         depth += 1
-        if depth > limit + 1:
+        if depth > limit:
             raise ValidationError(
                 f"Invalid JSON: nested deeper than {limit}",
                 field="input",

@@ -101,8 +101,8 @@ class Calculator(OperationTool):
         if found.unsafe_reason is not None:
             return soft_failure("evaluate", found.unsafe_reason)
         started = time.thread_time()
-        evaluator = Evaluator(text, variables)
         try:
+            evaluator = Evaluator(text, variables)
             value = evaluator.value()
         except (ExpressionError, RecursionError) as error:
             return soft_failure("evaluate", f"Failed to evaluate '{text}': {error}")
@@ -222,7 +222,7 @@ def _numbers(given: Mapping[str, Any]) -> dict[str, float]:
             try:
                 found[str(name)] = float(value)
             except OverflowError:
-                found[str(name)] = math.copysign(math.inf, value)
+                found[str(name)] = math.inf if value > 0 else -math.inf
     return found
 
 
