@@ -100,7 +100,6 @@ class Level(IntEnum):
         ({"$bytes": "AP8="}, '{"$$bytes":"AP8="}'),
         ({"$bytes": "x", "other": 1}, '{"$bytes":"x","other":1}'),
     ],
-    ids=repr,
 )
 def test_what_has_a_json_form_and_which(value, text: str) -> None:
     assert canonical(value) == text

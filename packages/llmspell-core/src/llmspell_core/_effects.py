@@ -345,15 +345,21 @@ class Recording(EffectPolicy):
         intent = self._intent(context, kind, request, EffectClass.PURE)
         return self._note(intent, produce)
 
-    def _note(self, intent: Intent, produce: Callable[[], T]) -> T:
+    def _note(self, intent: Intent, produce: Callable[[], T], *, appended: bool = False) -> T:
         # Its duration is 0: that is how an observation is told from an effect.
+        def write(outcome: Outcome) -> None:
+            if appended:
+                self._ledger.settle(outcome)
+            else:
+                self._ledger.note(intent, outcome)
+
         try:
             value = produce()
         except Exception as error:
-            self._ledger.note(intent, self._failed(intent, 0.0, error))
+            write(self._failed(intent, 0.0, error))
             raise
         payload = self._payload(intent, value, frozenset())
-        self._ledger.note(intent, Outcome(intent.run_id, intent.sequence, True, payload, 0.0))
+        write(Outcome(intent.run_id, intent.sequence, True, payload, 0.0))
         return value
 
     @contextmanager

@@ -302,7 +302,7 @@ class Resuming(Replaying):
         if outcome is not None and outcome.payload is not None:
             self._used.add(intent.key)
             return self._decoded(outcome, JSON_CODEC)
-        return self._note(recorded.intent, produce)
+        return self._note(recorded.intent, produce, appended=True)
 
     def _span_row(self, intent: Intent) -> Intent | None:
         recorded = self._recorded.get(intent.key)
