@@ -117,8 +117,9 @@ def _one_of(value: Any, options: Sequence[Any], unit: str) -> Any:
             return convert(value, option, unit)
         except Misfit as misfit:
             reasons.append(str(misfit))
-    first, *rest = dict.fromkeys(reasons)
-    raise Misfit(" or ".join([first, *(reason.removeprefix("expected ") for reason in rest)]))
+    wanted = dict.fromkeys(reason.partition(", got ")[0] for reason in reasons)
+    listed = " or ".join(reason.removeprefix("expected ") for reason in wanted)
+    raise Misfit(f"expected {listed}, got {shown(value)}")
 
 
 def _choice(value: Any, choices: Mapping[str, Any]) -> Any:

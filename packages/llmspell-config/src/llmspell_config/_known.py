@@ -96,25 +96,21 @@ FREE_TABLES = frozenset(
 )
 """Tables that files may hold and scripts may read, whether or not a package declares them."""
 
-FREE_INSIDE: Mapping[str, frozenset[str]] = {
-    "runtime": frozenset(
-        {
-            "debug",
-            "description",
-            "events",
-            "hooks",
-            "log_level",
-            "memory",
-            "name",
-            "performance_monitoring",
-            "sessions",
-            "strict_validation",
-            "use_global_io_runtime",
-        }
-    ),
-    "engines": frozenset({"javascript"}),
+FREE_INSIDE: Mapping[str, str] = {
+    "runtime": "debug description events hooks log_level memory name performance_monitoring "
+    "sessions strict_validation use_global_io_runtime",
+    "runtime.state_persistence": "backup backup_enabled backup_on_migration backup_retention "
+    "compression encryption flush_interval migration_enabled performance postgres sled sqlite",
+    "engines": "javascript",
+    "engines.lua": "max_instructions sandbox_mode",
+    "tools": "auto_discover cache_metadata cache_size_mb rate_limit_per_minute reload_on_change "
+    "tool_directories",
+    "rag": "backup cache debug embeddings monitoring multi_tenant_settings performance profiles "
+    "sessions storage temporal",
+    "rag.security": "audit_log_path enable_audit_logging enable_input_validation "
+    "enable_rate_limiting rate_limit_per_user",
 }
-"""The same below a known table."""
+"""The same below known tables, where nobody declares them."""
 
 
 def registered(plugins: PluginIndex) -> dict[str, type[Any]]:
@@ -150,7 +146,10 @@ def provider_key(name: str) -> Key:
 
 
 def is_free(path: tuple[str, ...]) -> bool:
-    """Whether a table or key nobody declares is welcome at *path*."""
-    if len(path) == 1:
-        return path[0] in FREE_TABLES
-    return path[1] in FREE_INSIDE.get(path[0], frozenset())
+    """Whether a table or key nobody declares is welcome at *path*, or around it."""
+    if path[0] in FREE_TABLES:
+        return True
+    return any(
+        path[depth] in FREE_INSIDE.get(".".join(path[:depth]), "").split()
+        for depth in range(1, len(path))
+    )

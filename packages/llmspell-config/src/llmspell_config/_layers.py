@@ -89,8 +89,8 @@ class Settling:
         return self._made
 
     def _table(self, written: Path, path: Path, table: Table, values: Mapping[str, Any]) -> None:
-        # What is spelled canonically comes last, so that it wins over its own aliases.
-        for name in sorted(values, key=lambda name: table.canonical(name) == name):
+        # Aliases come first, so that what is spelled canonically wins over them.
+        for name in sorted(values, key=lambda name: table.canonical(name) in {None, name}):
             value = values[name]
             as_written = (*written, name)
             canonical = table.canonical(name)
