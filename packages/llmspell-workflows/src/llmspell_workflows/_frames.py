@@ -67,7 +67,6 @@ class Run:
         self.skipped = 0
         self.optional_failures = 0
         self.current_step: str | None = None
-        self.last_completed: str | None = None
         self.undo: list[tuple[Step, StepView, StepResult]] = []
 
     @property
@@ -81,9 +80,7 @@ class Run:
             self.skipped += 1
             return
         self.executed += 1
-        if result.success:
-            self.last_completed = result.name
-        else:
+        if not result.success:
             self.failed += 1
             if not result.required:
                 self.optional_failures += 1

@@ -293,7 +293,10 @@ class ComposedWorkflow(Workflow):
             duration_ms=ending.duration_ms,
             started_at=run.started,
             failed_step=ending.failed_step,
-            last_completed_step=run.last_completed,
+            last_completed_step=next(
+                (r.name for r in reversed(run.results.values()) if r.success and not r.skipped),
+                None,
+            ),
             agent_outputs=dict(run.agent_outputs),
             extra=outcome.extra,
             fields=outcome.fields,
