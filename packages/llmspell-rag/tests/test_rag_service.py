@@ -123,6 +123,18 @@ async def test_a_smaller_chunk_size_shrinks_the_default_overlap(world: Any) -> N
     assert report.chunks > 10
 
 
+async def test_a_configured_overlap_that_is_too_large_is_cut_with_a_warning(
+    open_world: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    world = open_world({"rag": {"chunking": {"chunk_size": 40, "overlap": 40}}})
+    text = " ".join(f"word{n}" for n in range(400))
+    report = await world.rag.ingest([Document(text)], world.context)
+    assert report.chunks > 10
+    assert [record.message for record in caplog.records] == [
+        "rag.chunking.overlap (40) is not less than chunk_size (40); using 5"
+    ]
+
+
 async def test_a_text_over_the_limit_is_refused(open_world: Callable[..., Any]) -> None:
     world = open_world({"rag": {"security": {"max_input_size_kb": 1}}})
     await world.rag.ingest([Document("ä" * 512)], world.context)
@@ -640,7 +652,7 @@ async def test_a_configured_embedder_that_is_missing_is_replaced_with_a_warning(
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"chunking": {"chunk_size": 10, "overlap": 10}}, "rag.chunking.overlap must be less"),
+        ({"chunking": {"overlap": -1}}, "rag.chunking.overlap must not be -1"),
         ({"vector_storage": {"dimensions": 0}}, "rag.vector_storage.dimensions must be 1 to 10000"),
         ({"vector_storage": {"dimension": 3}}, "unknown key 'rag.vector_storage.dimension'"),
     ],

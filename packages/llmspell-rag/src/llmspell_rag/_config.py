@@ -96,11 +96,8 @@ class ChunkingConfig:
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.overlap < self.chunk_size:
-            raise ConfigurationError(
-                f"rag.chunking.overlap must be less than chunk_size ({self.chunk_size}), "
-                f"not {self.overlap}"
-            )
+        if self.overlap < 0:
+            raise ConfigurationError(f"rag.chunking.overlap must not be {self.overlap}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,16 @@ class RetrievalService(Retriever):
     @cached_property
     def settings(self) -> RagConfig:
         """The section ``[rag]``."""
-        return self._services.config.section("rag", RagConfig)
+        settings = self._services.config.section("rag", RagConfig)
+        chunking = settings.chunking
+        if chunking.overlap >= chunking.chunk_size:
+            LOG.warning(
+                "rag.chunking.overlap (%d) is not less than chunk_size (%d); using %d",
+                chunking.overlap,
+                chunking.chunk_size,
+                chunking.chunk_size // 8,
+            )
+        return settings
 
     def namespace(self, scope: str, context: ExecutionContext) -> str:
         """The namespace of *scope* for the context's tenant."""
