@@ -14,7 +14,15 @@ from typing import Any, Literal
 
 import pytest
 
-from llmspell_config import effective, load, read, search_places, to_toml
+from llmspell_config import (
+    effective,
+    load,
+    read,
+    restored,
+    search_places,
+    secret_values,
+    to_toml,
+)
 from llmspell_core import ConfigurationError, Plugin, PluginIndex, setting
 
 
@@ -643,3 +651,20 @@ def test_written_toml_reads_back() -> None:
     del values["none"]
     assert tomllib.loads(text) == values
     assert "a = 1  # from a" in text
+
+
+def test_recorded_settings_get_their_secrets_back_from_the_present_ones() -> None:
+    recorded = loaded(
+        "[providers.a]\napi_key = 'old-key'\nbase_url = 'http://u:p@h/'\n[providers.b]\n"
+        "api_key = 'gone'\ndefault_model = 'm'\n[app]\ntokens = 3\n"
+    )
+    now = loaded("[providers.a]\napi_key = 'new-key'\nbase_url = 'http://u:q@h/'\n")
+
+    assert restored(effective(recorded), now) == {
+        "providers": {
+            "a": {"api_key": "new-key", "base_url": "http://u:q@h/"},
+            "b": {"default_model": "m"},
+        },
+        "app": {"tokens": 3},
+    }
+    assert secret_values(recorded) == ["gone", "old-key"]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from llmspell_config._reading import read as read
     from llmspell_config._redaction import effective as effective
     from llmspell_config._redaction import redacted as redacted
+    from llmspell_config._redaction import restored as restored
+    from llmspell_config._redaction import secret_values as secret_values
     from llmspell_config._resolved import resolved as resolved
     from llmspell_config._sections import PluginsConfig as PluginsConfig
     from llmspell_config._toml import to_toml as to_toml
@@ -31,7 +33,9 @@ __all__ = [
     "read",
     "redacted",
     "resolved",
+    "restored",
     "search_places",
+    "secret_values",
     "to_toml",
 ]
 
@@ -48,7 +52,9 @@ __getattr__, __dir__ = lazy_exports(
         "read": "_reading",
         "redacted": "_redaction",
         "resolved": "_resolved",
+        "restored": "_redaction",
         "search_places": "_discovery",
+        "secret_values": "_redaction",
         "to_toml": "_toml",
     },
 )
