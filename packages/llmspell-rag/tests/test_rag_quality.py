@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmspell_core import Document, ExecutionContext, Services
+from llmspell_core import Config, Document, ExecutionContext, Services
 from llmspell_rag import LexicalEmbedder, RetrievalService
-from llmspell_storage import SqliteVectorStore
 from llmspell_testing import SecurityDouble, make_context
 
 PROSE = {
@@ -92,8 +91,7 @@ QUESTIONS = {
 
 @pytest.fixture
 async def rag(tmp_path: Path) -> AsyncIterator[tuple[RetrievalService, ExecutionContext]]:
-    services = Services({})
-    services.provide("vectors", SqliteVectorStore(str(tmp_path / "rag.db")))
+    services = Services(Config({}, home=str(tmp_path)))
     services.provide("security", SecurityDouble(Path(__file__).parents[3], tmp_path))
     yield services.rag, make_context(services)  # type: ignore[misc]
     await services.aclose()
