@@ -14,6 +14,9 @@ from typing import Any, cast
 
 from llmspell_core import Items, Live, Record, ResourceLimitError, ScriptFunction, ValidationError
 
+kind_of: Callable[[Any], Any] = type
+"""`type`, for values of which nothing is known."""
+
 CHUNK = 4000
 MAX_DEPTH = 128
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
@@ -99,7 +102,6 @@ class Converter:
     Args:
         runtime: The lupa runtime.
         bridge: The functions of ``lua/core.lua``.
-        memory_bytes: Its heap limit.
         handle: Makes the handle of a declared object.
     """
 
@@ -114,6 +116,7 @@ class Converter:
         self._items = bridge["items"]
         self._live = bridge["live"]
         self._empty_array = bridge["empty_array"]
+        self._holes = bridge["holes"]
         self._null = bridge["null"]
         self._function_of = bridge["function_of"]
         self._handle = handle
@@ -137,7 +140,7 @@ class Converter:
 
     def value(self, raw: Any) -> Any:
         """Whatever it is: the `Any` of a declaration."""
-        kind = type(raw)
+        kind = kind_of(raw)
         if kind is bytes:
             return text_or_bytes(raw)
         if kind is Mark:
@@ -158,19 +161,19 @@ class Converter:
             ResourceLimitError: when it does not fit into the heap.
             ValidationError: for a cycle or too deep a nesting.
         """
-        kind = type(value)
+        kind = kind_of(value)
         if value is None or kind is bool or kind is float:
             return value
         if kind is str:
             value = value.encode("utf-8", "surrogateescape")
             if len(value) > 16384:
-                self._ensure(len(value))
+                self.reserve(len(value))
             return value
         if kind is int:
             return value if _INT_MIN <= value <= _INT_MAX else float(value)
         if kind is bytes:
             if len(value) > 16384:
-                self._ensure(len(value))
+                self.reserve(len(value))
             return value
         return self._lifted(value)
 
@@ -179,21 +182,34 @@ class Converter:
         runtime = self._runtime
         limit = runtime.get_max_memory()
         runtime.set_max_memory(0)
+        made: Any = None
+        failure: Exception | None = None
         try:
-            made = self._encode(value, 0)
-            if type(made) in (dict, list):
-                made = self._table_from(made, recursive=True)
+            made = self._table(value, 0)
+        except Exception as error:
+            # The frames of its traceback hold Lua objects, which must not outlive the call.
+            failure = error
+            failure.__traceback__ = None
         finally:
             runtime.set_max_memory(limit)
+        if failure is not None:
+            raise failure
+        if limit - runtime.get_memory_used() >= _ROOM:
+            return made
         try:
-            self._ensure(0)
+            self.reserve(0)
         except ResourceLimitError:
             del made
             runtime.gccollect()
             raise
         return made
 
-    def _ensure(self, size: int) -> None:
+    def reserve(self, size: int) -> None:
+        """Make sure that *size* more bytes fit, collecting garbage if need be.
+
+        Raises:
+            ResourceLimitError: when they do not.
+        """
         runtime = self._runtime
         limit = runtime.get_max_memory()
         if limit - runtime.get_memory_used() < size + _ROOM:
@@ -205,16 +221,16 @@ class Converter:
                     used=f"{size} more than is free" if size else "the whole heap",
                 )
 
-    def room(self) -> bool:
-        """Whether small values can be pushed safely, after a collection if need be."""
+    def room(self) -> ResourceLimitError | None:
+        """None when small values can be pushed safely, after a collection if need be."""
         try:
-            self._ensure(0)
-        except ResourceLimitError:
-            return False
-        return True
+            self.reserve(0)
+        except ResourceLimitError as error:
+            return error
+        return None
 
     def _encode(self, value: Any, depth: int) -> Any:
-        kind = type(value)
+        kind = kind_of(value)
         if kind is str:
             return value.encode("utf-8", "surrogateescape")
         if kind is dict:
@@ -235,7 +251,7 @@ class Converter:
         encode = self._encode
         made: dict[bytes, Any] = {}
         for key, item in value.items():
-            kind = type(item)
+            kind = kind_of(item)
             if kind is str:
                 item = item.encode("utf-8", "surrogateescape")
             elif kind is not float and kind is not bool:
@@ -252,10 +268,13 @@ class Converter:
         if not value:
             return self._empty_array()
         encode = self._encode
-        return [
+        made = [
             item.encode("utf-8", "surrogateescape") if type(item) is str else encode(item, depth)
             for item in value
         ]
+        if None in made:
+            return self._holes(self._table_from(made, recursive=True), len(made))
+        return made
 
     def _table(self, value: Any, depth: int) -> Any:
         made = self._encode(value, depth)
@@ -280,7 +299,7 @@ class Converter:
             return self._null()
         if isinstance(value, LuaFunctionBase):
             return self._function_of(value.identity)
-        if getattr(type(value), "__script_kind__", None) == "object":
+        if getattr(cast("type[Any]", type(value)), "__script_kind__", None) == "object":
             return self._handle(value)
         return self._encode_plain(value, depth)
 
@@ -299,7 +318,9 @@ class Converter:
         to_dict = getattr(value, "to_dict", None)
         if to_dict is not None:
             return self._encode(to_dict(), depth + 1)
-        if hasattr(type(value), "value") and hasattr(value, "name"):  # an enum member
+        if hasattr(cast("type[Any]", type(value)), "value") and hasattr(
+            value, "name"
+        ):  # an enum member
             return self._encode(value.value, depth + 1)
         raise TypeError(f"{type(value).__name__} cannot be handed to a script")
 

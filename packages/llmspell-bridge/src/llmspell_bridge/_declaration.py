@@ -18,6 +18,7 @@ from llmspell_bridge._conversion import (
     NULL,
     Foreign,
     Mark,
+    kind_of,
     lua_number,
     text_or_bytes,
 )
@@ -44,7 +45,7 @@ def type_name(value: Any) -> str:
         return "function"
     if isinstance(value, Foreign):
         return value.kind
-    return getattr(type(value), "__script_name__", "table")
+    return getattr(cast("type[Any]", type(value)), "__script_name__", "table")
 
 
 # One converter for each kind of annotation ------------------------------------------------------
@@ -52,7 +53,7 @@ def type_name(value: Any) -> str:
 
 def to_text(value: Any) -> str:
     """`str`: text, formatted numbers, the text of a record."""
-    kind = type(value)
+    kind = kind_of(value)
     if kind is bytes:
         try:
             return value.decode()
@@ -71,12 +72,12 @@ def to_text(value: Any) -> str:
 
 def to_int(value: Any) -> int:
     """`int`: integers, floats without a fraction, numeric text."""
-    kind = type(value)
+    kind = kind_of(value)
     if kind is int:
         return value
     if kind is bytes or kind is str:
         value = _number_in(value)
-        kind = type(value)
+        kind = kind_of(value)
     if kind is float and math.isfinite(value) and value == math.floor(value):
         return int(value)
     if kind is int:
@@ -86,7 +87,7 @@ def to_int(value: Any) -> int:
 
 def to_float(value: Any) -> float:
     """`float`: numbers, numeric text."""
-    kind = type(value)
+    kind = kind_of(value)
     if kind is float or kind is int:
         return value
     if kind is bytes or kind is str:
@@ -121,7 +122,7 @@ def to_bool(value: Any) -> bool:
 
 def to_bytes(value: Any) -> bytes:
     """`bytes`: the bytes of a string."""
-    kind = type(value)
+    kind = kind_of(value)
     if kind is bytes:
         return value
     if kind is str:
@@ -133,7 +134,7 @@ def to_bytes(value: Any) -> bytes:
 
 def to_any(value: Any) -> Any:
     """`Any`: whatever it is."""
-    kind = type(value)
+    kind = kind_of(value)
     if kind is bytes:
         return text_or_bytes(value)
     if kind is Mark:
@@ -148,7 +149,7 @@ def to_any(value: Any) -> Any:
 
 def to_dict(value: Any) -> dict[str, Any]:
     """`dict`: a table that is no sequence."""
-    found: Any = cast("Mark", value).pull()[0] if type(value) is Mark else value
+    found: Any = value.pull()[0] if type(value) is Mark else value
     if found is EMPTY:
         return {}
     if isinstance(found, dict):
@@ -160,7 +161,7 @@ def to_list(inner: Convert | None) -> Convert:
     """`list`: a sequence, each element by its own annotation."""
 
     def convert(value: Any) -> list[Any]:
-        found: Any = cast("Mark", value).pull()[0] if type(value) is Mark else value
+        found: Any = value.pull()[0] if type(value) is Mark else value
         if found is EMPTY:
             return []
         if not isinstance(found, list):
@@ -285,7 +286,7 @@ def annotation_converter(annotation: Any, scope: Mapping[str, Any]) -> Convert:
         options = get_args(annotation)
         if str in options and (int in options or float in options):
             rest = _union([o for o in options if o is not str], scope)
-            return _first_of(_strict_text, rest)
+            return _first_of(_first_of(_strict_text, rest), to_text)
         return _union(options, scope)
     if origin is Literal:
         return to_word(get_args(annotation))
@@ -298,8 +299,9 @@ def annotation_converter(annotation: Any, scope: Mapping[str, Any]) -> Convert:
             if not inner or inner[0] is Any:
                 return to_list(None)
             return to_list(annotation_converter(inner[0], scope))
-        if getattr(kind, "__script_kind__", None) == "object":
-            return to_instance(kind)
+        cls = cast("type[Any]", kind)
+        if getattr(cls, "__script_kind__", None) == "object":
+            return to_instance(cls)
     return to_any
 
 

@@ -9,6 +9,7 @@ from llmspell_core import LLMSpellError, ResourceLimitError, ScriptError, Valida
 
 _MARK = "\x03"
 _UNSERIALISABLE = ("has no canonical JSON form", "is not JSON serializable")
+_MEMORY_HINT = "Raise engines.lua.max_memory_bytes, or keep less in tables and strings."
 _POSITION = re.compile(r"^(?:\[string \".*?\"\]|[^\n:]*):(\d+): ", re.DOTALL)
 
 
@@ -63,7 +64,15 @@ def script_error(
             limit=memory_limit,
             used=f"more than {memory_limit}",
             details={"traceback": traceback},
-            hint="Raise engines.lua.max_memory_bytes, or keep less in tables and strings.",
+            hint=_MEMORY_HINT,
+        )
+    if isinstance(cause, ResourceLimitError) and cause.resource == "memory":
+        return ResourceLimitError(
+            "memory",
+            limit=cause.limit,
+            used=cause.used,
+            details={"traceback": traceback},
+            hint=cause.hint or _MEMORY_HINT,
         )
     found = _POSITION.match(message)
     return ScriptError(

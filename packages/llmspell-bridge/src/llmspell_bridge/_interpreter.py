@@ -24,7 +24,6 @@ from llmspell_core import (
     ResourceLimitError,
     Returns,
     ScriptArguments,
-    ScriptExit,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +36,12 @@ _SLACK = 512 * 1024
 _bytecode: dict[Any, dict[str, bytes]] = {}
 """The compiled chunks of each lupa module: compiled once per process."""
 
+_FUNCTIONS = (
+    *("tokens", "more", "record", "items", "live", "empty_array", "holes", "null"),
+    *("function_of", "handle", "define", "define_reader", "define_class", "define_method"),
+    *("spawn_main", "spawn_function", "step", "settle", "next_job", "release"),
+    *("begin", "arguments", "load_main", "collect", "set_limit"),
+)
 _KIND_GLOBAL = "llmspell.globals"
 
 
@@ -77,10 +82,7 @@ class Interpreter:
         self._load(chunks["promise"], bridge)
         self._load(chunks["stdlib"], bridge, limits.level)
         self._load(chunks["natives"], bridge)
-        self._functions = {
-            name: bridge[name.encode()]
-            for name in ["tokens", "more", "record", "items", "live", "empty_array", "null", "function_of", "handle", "define", "define_reader", "define_class", "define_method", "spawn_function", "step", "settle", "next_job", "release", "begin", "arguments", "load_main", "spawn_main", "collect", "set_limit"]
-        }
+        self._functions = {name: bridge[name.encode()] for name in _FUNCTIONS}
         self.converter = Converter(self._runtime, self._functions, self._handle)
         self.converter.memory_bytes = limits.memory_bytes
         functions = self._functions
@@ -135,23 +137,31 @@ class Interpreter:
     # Executions ---------------------------------------------------------------------------------
 
     def begin(self, context: ExecutionContext, arguments: ScriptArguments) -> None:
-        """Prepare the globals of an execution."""
+        """Prepare the globals of an execution.
+
+        Raises:
+            ResourceLimitError: when earlier executions left no room in the heap.
+        """
+        self.converter.reserve(0)
         recording = bool(context.effects.recording)
         seed = 0
         if recording:
             seed = context.observe("random.seed", None, _random_seed)
         self._functions["begin"](recording, seed)
-        script, positional, options = context.observe(
+        given: dict[str, Any] = context.observe(
             "script.arguments",
             None,
-            lambda: [arguments.script, list(arguments.positional), dict(arguments.options)],
+            lambda: {
+                "script": arguments.script,
+                "positional": list(arguments.positional),
+                "options": dict(arguments.options),
+            },
         )
-        encode = str.encode
-        numbered: dict[Any, bytes] = {0: encode(script)}
-        for index, text in enumerate(positional, 1):
-            numbered[index] = encode(text, "utf-8", "surrogateescape")
+        numbered: dict[Any, bytes] = {0: _encoded(given["script"])}
+        for index, text in enumerate(given["positional"], 1):
+            numbered[index] = _encoded(text)
         named: dict[Any, bytes] = {
-            encode(key): encode(text, "utf-8", "surrogateescape") for key, text in options.items()
+            _encoded(key): _encoded(text) for key, text in given["options"].items()
         }
         table_from = self._runtime.table_from
         self._functions["arguments"](table_from({**numbered, **named}), table_from(numbered))
@@ -162,6 +172,7 @@ class Interpreter:
         Raises:
             ScriptError: with the line of a syntax error.
         """
+        self.converter.reserve(2 * len(text))
         found = self._functions["load_main"](text, name, expression)
         if found is True:
             return
@@ -177,14 +188,14 @@ class Interpreter:
         state, portal = self._state, self._state.portal
         functions: dict[str, Callable[..., Any]] = {
             "write": self._write,
-            "flush": lambda fd: state.output.flush("stderr" if fd == 2 else "stdout"),
+            "flush": self._flush,
             "touch": self._touch,
             "wake": portal.wake,
             "promised": portal.promise,
             "stir": lambda: portal.inbox.put(self._stir),
             "live_get": self._live_get,
             "live_set": self._live_set,
-            "live_len": lambda live: len(live),
+            "live_len": len,
             "live_keys": self._live_keys,
             **state.sandbox.functions(),
         }
@@ -195,12 +206,10 @@ class Interpreter:
             {
                 b"touch": self._touch,
                 b"block": portal.block,
-                b"dying": lambda address: state.dying(address),
+                b"dying": state.dying,
                 b"mark": self._mark,
-                b"func": lambda identity, where: LuaFunction(
-                    state, identity, where.decode("utf-8", "replace")
-                ),
-                b"local_token": lambda ms=None: portal.local(None if ms is None else ms / 1000),
+                b"func": self._function,
+                b"local_token": self._local_token,
                 b"null": NULL,
             }
         )
@@ -214,14 +223,28 @@ class Interpreter:
                 found = function(*args)
             except BaseException as error:
                 return self._failure(error, name, Exposure())
-            if type(found) is tuple:
-                return (True, *cast("tuple[Any, ...]", found))
-            return True, found
+            values = cast("tuple[Any, ...]", found) if type(found) is tuple else (found,)
+            for value in values:
+                if type(value) is bytes and len(value) > 4096:
+                    try:
+                        self.converter.reserve(len(value))
+                    except ResourceLimitError as error:
+                        return self._failure(error, name, Exposure())
+            return (True, *values)
 
         return call
 
     def _mark(self, what: Any) -> Any:
         return Mark(self.converter, what) if isinstance(what, int) else Foreign(what.decode())
+
+    def _function(self, identity: int, where: bytes) -> LuaFunction:
+        return LuaFunction(self._state, identity, where.decode("utf-8", "replace"))
+
+    def _local_token(self, milliseconds: float | None = None) -> int:
+        return self._state.portal.local(None if milliseconds is None else milliseconds / 1000)
+
+    def _flush(self, fd: int) -> None:
+        self._state.output.flush("stderr" if fd == 2 else "stdout")
 
     def _write(self, fd: int, data: bytes) -> None:
         try:
@@ -379,7 +402,6 @@ class Interpreter:
 
     def _failure(self, error: BaseException, operation: str, exposure: Exposure) -> tuple[Any, ...]:
         """What Lua gets for *error*; ``(None,)`` ends the task."""
-        error.__traceback__ = None if isinstance(error, LLMSpellError) else error.__traceback__
         if isinstance(error, _Fatal):
             error = error.reason
             self._end_run(error)
@@ -388,7 +410,6 @@ class Interpreter:
             self._end_task(error)
             return (None,)
         message = message_of(error, operation)
-        error.__traceback__ = None
         encoded = message.encode("utf-8", "surrogateescape")
         raises = exposure.fails == "raise" or isinstance(error, (*exposure.raises, PluginError))
         if raises or not isinstance(error, LLMSpellError):
@@ -411,15 +432,13 @@ class Interpreter:
         task: Task | None = self._state.portal.current
         if task is None:
             return
-        if isinstance(reason, ScriptExit) or not isinstance(reason, ExecutionCancelled) or self._is_main(task):
+        if not isinstance(reason, ExecutionCancelled) or self._is_main(task):
             self._end_run(reason)
         elif task.fatal is None:
             task.fatal = reason
 
     def _is_main(self, task: Task) -> bool:
-        return getattr(task.deliver, "__func__", None) is not None and (
-            getattr(task.deliver, "__self__", None) is task.run
-        )
+        return getattr(task.deliver, "__self__", None) is task.run
 
 
 class _Fatal(Exception):
@@ -441,6 +460,10 @@ class _Functions:
         self.settle = functions["settle"]
         self.spawn_function = functions["spawn_function"]
         self.step = functions["step"]
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _silent(function: Callable[..., Any]) -> Callable[..., None]:

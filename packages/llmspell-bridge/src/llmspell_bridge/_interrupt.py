@@ -1,11 +1,11 @@
-"""Stopping Lua code from outside, at no cost until it is asked for.
+r"""Stopping Lua code from outside, at no cost until it is asked for.
 
 A hook that counts instructions would make every loop more than twice as slow, so there is none
 while a script runs. To stop it, ``lua_sethook`` (which the Lua manual allows to be called
 asynchronously, §4.7) installs one that fires before the very next instruction. The hook function
 is ``luaL_error`` itself: called as ``hook(L, ar)`` it raises an error whose text is what *ar*
 begins with, the event number 3 as one byte. It needs no registration per coroutine, raises again
-after every ``pcall``, and its message ends in the mark ``"\\3"`` that the Lua side knows.
+after every ``pcall``, and its message ends in the mark ``"\3"`` that the Lua side knows.
 
 Which coroutine runs is read from the Lua heap: slot 1 of the table ``running`` holds it. The
 layout of a table is checked with a known value in slot 2 before the address is believed.

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from llmspell_core import ScriptHost
@@ -119,8 +119,8 @@ class ScriptLog:
         if level is None or not self.wants(level, module):
             return
         if self.correlation_id is not None:
-            fields = metadata if isinstance(metadata, dict) else {}
-            metadata = {**fields, "correlation_id": self.correlation_id}
+            known = cast("dict[str, Any]", metadata) if isinstance(metadata, dict) else {}
+            metadata = {**known, "correlation_id": self.correlation_id}
         self.entries.append(Entry(self._host.context.now(), level, message, module, metadata))
         import logging
 

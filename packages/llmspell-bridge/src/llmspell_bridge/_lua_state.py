@@ -17,6 +17,7 @@ from llmspell_bridge._source import chunk_name, prepare
 from llmspell_core import (
     ExecutionCancelled,
     ExecutionContext,
+    LLMSpellError,
     LLMTimeoutError,
     ScriptArguments,
     ScriptError,
@@ -28,7 +29,6 @@ from llmspell_core import (
 )
 
 if TYPE_CHECKING:
-
     from llmspell_bridge._config import Limits
     from llmspell_bridge._interpreter import Interpreter
     from llmspell_bridge._log import ScriptLog
@@ -66,6 +66,9 @@ class Execution(Run):
         self.value: Any = None
         self.error: BaseException | None = None
         self.over = False
+        """Whether the main chunk ended."""
+        self.ended = False
+        """Whether all of it ended."""
         self.doomed_at: float | None = None
         self._settled = threading.Lock()
 
@@ -147,6 +150,7 @@ class LuaState(ScriptState):
             failed=self._failed,
             convert=self._converted,
             push=self._pushed,
+            room=self._room,
         )
         self.interrupter = Interrupter(module)
         self.failures: deque[tuple[str, Exception]] = deque(maxlen=16)
@@ -161,6 +165,7 @@ class LuaState(ScriptState):
         self._last_context: ExecutionContext | None = None
         self._closed = False
         self._abandoned = False
+        self._broken: BaseException | None = None
 
     # The outer face -----------------------------------------------------------------------------
 
@@ -170,6 +175,9 @@ class LuaState(ScriptState):
         """Queue an execution."""
         execution = Execution(source, context, arguments)
         with self._lock:
+            if self._broken is not None:
+                execution.future.set_exception(self._broken)
+                return execution.future
             if self._closed or self._abandoned:
                 why = "was closed" if self._closed else "had to be abandoned; open another"
                 execution.future.set_exception(
@@ -269,7 +277,7 @@ class LuaState(ScriptState):
     def _strike(self, number: int) -> bool:
         """On the watch's thread: the deadline came or somebody cancelled."""
         execution = self.portal.run
-        if not isinstance(execution, Execution) or execution.over:
+        if not isinstance(execution, Execution) or execution.ended:
             return False
         now = time.monotonic()
         if execution.doomed_at is None:
@@ -353,20 +361,20 @@ class LuaState(ScriptState):
 
     def _fail_all(self, error: BaseException) -> None:
         with self._lock:
-            self._closed = True
+            self._broken = error
+        self._refuse(error)
+
+    def _refuse(self, error: BaseException) -> None:
         while not self.portal.inbox.empty():
             item = self.portal.inbox.get()
-            if isinstance(item, Execution) or isinstance(item, Callback):
+            if isinstance(item, Execution | Callback):
                 item.settle(None, error)
 
     def _end(self) -> None:
         closed = ScriptError("the script's state was closed", language=self.language)
         while self._backlog:
             self._backlog.popleft().settle(None, closed)
-        while not self.portal.inbox.empty():
-            item = self.portal.inbox.get()
-            if isinstance(item, Execution | Callback):
-                item.settle(None, closed)
+        self._refuse(closed)
         interpreter, self.interpreter = self.interpreter, None
         self.portal.attach(None)
         if interpreter is not None:
@@ -394,7 +402,7 @@ class LuaState(ScriptState):
         except BaseException as raised:
             error = raised
         finally:
-            execution.over = True
+            execution.ended = True
             unlink()
             self._watch.rest()
         self._conclude(execution, error, started)
@@ -419,7 +427,10 @@ class LuaState(ScriptState):
         while not execution.over:
             self._wait(execution)
         if execution.error is not None:
+            if execution.fatal is None:
+                execution.fatal = execution.error
             portal.drop(execution)
+            portal.doom()
             return
         portal.run_jobs(execution)
         while execution.open or execution.jobs:
@@ -450,7 +461,8 @@ class LuaState(ScriptState):
         self.portal.run = None
         if not self._abandoned:
             interpreter.collect()
-        if isinstance(error, MemoryError):
+            self._forget_released()
+        if isinstance(error, self.module.LuaMemoryError):
             error = script_error("not enough memory", "", None, self.limits.memory_bytes)
         took = (time.perf_counter() - started) * 1000
         self.failures.clear()
@@ -489,6 +501,10 @@ class LuaState(ScriptState):
     def _pushed(self, value: Any) -> Any:
         assert self.interpreter is not None
         return self.interpreter.converter.push(value)
+
+    def _room(self) -> LLMSpellError | None:
+        assert self.interpreter is not None
+        return self.interpreter.converter.room()
 
     def call_now(self, identity: int, args: tuple[Any, ...]) -> Any:
         """Call a function of the script in place; on the script's thread."""

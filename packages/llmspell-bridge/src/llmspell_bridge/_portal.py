@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from llmspell_core import IO_LOOP, ExecutionCancelled, ExecutionContext
+from llmspell_core import IO_LOOP, ExecutionCancelled, ExecutionContext, LLMSpellError
 
 if TYPE_CHECKING:
     import asyncio
@@ -124,6 +124,7 @@ class Portal:
         failed: Turns a Lua message and traceback into the exception of a task.
         convert: Turns the raw result of a task into its value.
         push: Turns a value into what is handed to Lua.
+        room: None when the heap has room for small values, else the error to report.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class Portal:
         failed: Callable[[Task, str, str], BaseException],
         convert: Callable[[Any], Any],
         push: Callable[[Any], Any],
+        room: Callable[[], LLMSpellError | None],
     ) -> None:
         self.inbox: SimpleQueue[Any] = SimpleQueue()
         self.current: Task | None = None
@@ -141,6 +143,7 @@ class Portal:
         self._failed = failed
         self._convert = convert
         self._push = push
+        self._room = room
         self._tasks: dict[int, Task] = {}
         self._pending: dict[int, Pending] = {}
         self._next_token = 0
@@ -275,14 +278,23 @@ class Portal:
     def call_now(self, task: Task, spawn: Callable[..., Values], *args: Any) -> tuple[Any, Any]:
         """Run a new task to its end in place; returns its value and error."""
         outcome: list[tuple[Any, Any]] = []
-        task.deliver = lambda value, error: outcome.append((value, error))
+
+        def deliver(value: Any, error: Any) -> None:
+            outcome.append((value, error))
+
+        task.deliver = deliver
         self.begin(task, spawn, *args)
         while not outcome:
             self.serve(self.inbox.get())
         return outcome[0]
 
     def _values(self, pending: Pending) -> Values:
-        if pending.task.doom is not None:
+        task = pending.task
+        if task.doom is None:
+            full = self._room()
+            if full is not None:
+                task.run.fatal = full
+        if task.doom is not None:
             return (None,)
         return pending.finish(pending.value, pending.error)
 
@@ -357,6 +369,9 @@ class Portal:
         task = Task(run, item.context or run.context, item.settle)
         item.task = task
         try:
+            full = self._room()
+            if full is not None:
+                raise full
             args = [self._push(value) for value in item.args]
         except Exception as error:
             item.settle(None, error)

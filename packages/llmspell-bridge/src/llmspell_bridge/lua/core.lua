@@ -366,7 +366,7 @@ end
 
 local function after(co, before, ok, tag, ...)
   running[1] = before
-  if tag == AWAIT and ok then
+  if ok and rawequal(tag, AWAIT) then
     waiting[co] = true
     if isyieldable() then return again(co, raw_yield(AWAIT, ...)) end
     return again(co, host_block(...))
@@ -401,7 +401,7 @@ local function ended(id, co)
 end
 
 local function outcome(id, co, before, ok, tag, ...)
-  if ok and tag == AWAIT then
+  if ok and rawequal(tag, AWAIT) then
     running[1] = before
     return 1, (...)
   end
@@ -410,14 +410,22 @@ local function outcome(id, co, before, ok, tag, ...)
     ended(id, co)
     return 0, tag
   end
-  local text, stack = described(tag), trace(co)
+  ended(id, co)
+  if type(tag) == "string" and find(tag, "not enough memory$") then
+    -- There may be no room for a traceback; what the task held goes first.
+    if raw_close then raw_close(co) end
+    running[1] = before
+    collectgarbage("collect")
+    return 2, tag, ""
+  end
+  local text = described(tag)
+  local traced, stack = pcall(trace, co)
   if raw_close and not interrupted(tag) then
     running[1] = co
     raw_close(co)
   end
   running[1] = before
-  ended(id, co)
-  return 2, text, stack
+  return 2, text, traced and stack or ""
 end
 
 local function step(id, ...)
@@ -438,8 +446,9 @@ local function spawn(f, as_result, ...)
     local callback = f
     co = create(function(...) return wire((callback(...))) end)
   end
+  local address = format("%p", co)
   tasks[id], task_of[co] = co, id
-  return id, format("%p", co), step(id, ...)
+  return id, address, step(id, ...)
 end
 
 bridge.step, bridge.spawn = step, spawn
@@ -545,6 +554,7 @@ local function lazy_global(G, name)
   local touched = false
   local function touch()
     if touched then return end
+    if collectgarbage("count") > LIMITS.soft then host_pressure() end
     touched = true
     meta.__index, meta.__pairs, meta.__len = nil, nil, nil
     local ok, index, attributes = host.touch(name)
@@ -663,6 +673,12 @@ end
 
 function bridge.empty_array()
   return setmetatable({}, ARRAY)
+end
+
+-- A list with nulls in it, so that `#` still counts to its end.
+function bridge.holes(list, n)
+  if n > 100000 then return list end
+  return { unpack(list, 1, n) }
 end
 
 function bridge.null()

@@ -67,7 +67,7 @@ local function key_order(a, b)
 end
 
 local function container(open, close, head, lines, o, depth)
-  if #lines == 0 then return open .. head .. close end
+  if #lines == 0 then return open .. head .. (head == "" and "" or " ") .. close end
   if o.compact_mode then return open .. head .. concat(lines, ", ") .. close end
   local margin = rep(" ", o.indent_size * (depth + 1))
   for i = 1, #lines do lines[i] = margin .. lines[i] end
@@ -157,8 +157,10 @@ local function frames_of(o)
         truncated = true
         break
       end
+      local name = info.name
+      if info.what == "main" then name = "main chunk" end
       local frame = {
-        name = info.name or (info.what == "main" and "main chunk" or "?"),
+        name = name or "?",
         source = info.short_src, line = info.currentline, line_defined = info.linedefined,
         what = info.what, num_upvalues = info.nups or 0, num_params = info.nparams or 0,
       }

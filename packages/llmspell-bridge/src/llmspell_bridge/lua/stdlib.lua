@@ -454,6 +454,144 @@ if level >= 2 then
   io.stdin, io.stdout, io.stderr = stdin, writer(1, "stdout"), writer(2, "stderr")
   local output, input = io.stdout, io.stdin
 
+  -- While a run is recorded a file is read and written whole, so that a replay needs neither the
+  -- file nor writes it again.
+  local recorded = raw_setmetatable({}, { __mode = "k" })
+
+  local function number_at(data, from)
+    local first, last = find(data, "^%s*[+-]?0[xX]%x+", from)
+    if not first then first, last = find(data, "^%s*[+-]?%d*%.?%d*[eE]?[+-]?%d*", from) end
+    local value = first and tonumber(sub(data, first, last))
+    return value, value and last + 1 or from
+  end
+
+  local function recorded_read(file, what)
+    local data, at = file.data, file.at
+    if type(what) == "number" then
+      if at > #data then return what == 0 and #data > 0 and "" or nil end
+      file.at = at + what
+      return sub(data, at, at + what - 1)
+    end
+    local form = sub(gsub(what or "l", "^%*", ""), 1, 1)
+    if form == "a" then
+      file.at = #data + 1
+      return sub(data, at)
+    elseif form == "n" then
+      local value
+      value, file.at = number_at(data, at)
+      return value
+    elseif form ~= "l" and form ~= "L" then
+      error("bad argument #1 to 'read' (invalid format)", 3)
+    end
+    if at > #data then return nil end
+    local stop = find(data, "\n", at, true) or #data + 1
+    file.at = stop + 1
+    return sub(data, at, form == "L" and stop or stop - 1)
+  end
+
+  local recorded_methods = {}
+  local recorded_meta = { __index = recorded_methods, __name = "FILE*", __metatable = false,
+    __tostring = function() return "file (recorded)" end }
+
+  local function state_of(self)
+    local file = recorded[self]
+    if file == nil or file.closed then error("attempt to use a closed file", 3) end
+    return file
+  end
+
+  function recorded_methods.read(self, ...)
+    local file = state_of(self)
+    local n = select("#", ...)
+    if n == 0 then return recorded_read(file) end
+    local parts = {}
+    for i = 1, n do
+      parts[i] = recorded_read(file, (select(i, ...)))
+      if parts[i] == nil then return unpack(parts, 1, i) end
+    end
+    return unpack(parts, 1, n)
+  end
+
+  function recorded_methods.lines(self, ...)
+    local formats = { ... }
+    return function() return self:read(unpack(formats)) end
+  end
+
+  function recorded_methods.write(self, ...)
+    local file = state_of(self)
+    if not file.writes then return nil, "Bad file descriptor", 9 end
+    local text = concat({ ... })
+    if file.append then file.at = #file.data + 1 end
+    if file.at > #file.data then
+      file.pieces[#file.pieces + 1] = text
+      if #file.pieces > 64 then
+        file.data, file.pieces = file.data .. concat(file.pieces), {}
+        file.at = #file.data + 1
+      end
+    else
+      file.data = sub(file.data, 1, file.at - 1) .. text .. sub(file.data, file.at + #text)
+      file.at = file.at + #text
+    end
+    file.dirty = true
+    return self
+  end
+
+  local function settle_file(file)
+    if #file.pieces > 0 then
+      file.data, file.pieces = file.data .. concat(file.pieces), {}
+      file.at = #file.data + 1
+    end
+    if not file.dirty then return true end
+    file.dirty = false
+    return finish(host.write_file(file.path, file.data, false))
+  end
+
+  function recorded_methods.flush(self)
+    local ok, message = settle_file(state_of(self))
+    if not ok then return nil, message end
+    return self
+  end
+
+  function recorded_methods.close(self)
+    local file = state_of(self)
+    file.closed = true
+    recorded[self] = nil
+    return settle_file(file)
+  end
+
+  function recorded_methods.seek(self, whence, offset)
+    local file = state_of(self)
+    if #file.pieces > 0 then settle_file(file) end
+    local base = 0
+    if whence == "cur" or whence == nil then base = file.at - 1 end
+    if whence == "end" then base = #file.data end
+    file.at = base + (offset or 0) + 1
+    return file.at - 1
+  end
+
+  function recorded_methods.setvbuf() return true end
+
+  local function recorded_file(real_path, path, mode)
+    local truncates = sub(mode, 1, 1) == "w"
+    local data = ""
+    if not truncates then
+      local found, why, code = finish(host.read_file(real_path))
+      if found == nil and sub(mode, 1, 1) == "r" then
+        return nil, path .. ": " .. tostring(why), code
+      end
+      data = found or ""
+    end
+    local file = raw_setmetatable({}, recorded_meta)
+    recorded[file] = { path = real_path, data = data, at = 1, pieces = {}, dirty = truncates,
+      writes = mode ~= "r" and mode ~= "rb", append = sub(mode, 1, 1) == "a" }
+    return file
+  end
+
+  function bridge.settle_files()
+    for _, file in raw_pairs(recorded) do
+      if file.writes then settle_file(file) end
+    end
+  end
+
   function io.open(path, mode)
     mode = mode or "r"
     if not find(mode, "^[rwa]%+?b?$") then
@@ -462,7 +600,7 @@ if level >= 2 then
     local writes = find(mode, "[wa+]") ~= nil
     local real_path, message = finish(host.path(path, writes and "write" or "read"))
     if real_path == nil then return nil, message, 13 end
-    if bridge.recording then return bridge.recorded_file(real_path, path, mode) end
+    if bridge.recording then return recorded_file(real_path, path, mode) end
     local file, why, code = raw_io.open(real_path, mode)
     if file == nil then return nil, path .. sub(why, #real_path + 1), code end
     return file
@@ -488,7 +626,7 @@ if level >= 2 then
   end
 
   function io.type(file)
-    if streams[file] then return "file" end
+    if streams[file] or recorded[file] then return "file" end
     return raw_io.type(file)
   end
 
@@ -725,6 +863,7 @@ function bridge.spawn_main()
 end
 
 function bridge.collect()
+  if bridge.recording and bridge.settle_files then bridge.settle_files() end
   raw_collect("collect")
 end
 
