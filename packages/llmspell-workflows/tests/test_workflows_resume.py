@@ -153,3 +153,51 @@ async def test_an_irreversible_function_is_declared_so(world):
     (effect,) = [e for e in ledger.effects("run") if e.intent.kind == "workflow.function"]
     assert effect.intent.effect_class is EffectClass.IRREVERSIBLE
     assert make_context(world.services).effects.recording is False
+
+
+async def test_a_decided_race_is_decided_the_same_way_in_a_replay(world):
+    import asyncio
+
+    reached = asyncio.Event()
+    ran = []
+
+    async def slow(input=None):
+        ran.append("slow")
+        reached.set()
+        await asyncio.Event().wait()
+
+    async def breaks(input=None):
+        await reached.wait()
+        raise RuntimeError("boom")
+
+    async def wins(input=None):
+        await reached.wait()
+        return "won"
+
+    for name, function in (("slow", slow), ("breaks", breaks), ("wins", wins)):
+        world.tool(name, function)
+
+    def steps(*tools):
+        return [{"name": tool, "tool": tool} for tool in tools]
+
+    async def work(context):
+        world.host.context = context
+        tables = [
+            {"name": "fail fast", "steps": steps("slow", "breaks")},
+            {"name": "first", "steps": steps("slow", "wins"), "merge_strategy": "first"},
+            {"name": "late", "steps": [{**steps("slow")[0], "timeout_ms": 10}]},
+            {"name": "too long", "steps": steps("slow"), "timeout_ms": 10},
+        ]
+        kinds = [world.face.parallel] * 2 + [world.face.sequential] * 2
+        results = [
+            await world.execute(make(table)) for make, table in zip(kinds, tables, strict=True)
+        ]
+        return [(r["status"], r["output"], r["error"], r["outputs"]) for r in results]
+
+    async with asyncio.timeout(30):
+        first, second = await recorded_and_replayed(
+            work, LedgerDouble(), record_with=world.services, replay_with=world.services
+        )
+    assert [status for status, *_ in first] == ["failed", "completed", "failed", "timeout"]
+    assert first == second
+    assert ran == ["slow"] * 4

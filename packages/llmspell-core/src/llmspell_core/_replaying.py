@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from llmspell_core._canonical import canonical, from_canonical
 from llmspell_core._effects import JSON_CODEC, Codec, Recording
 from llmspell_core._errors import ReplayError, UnsettledEffectError, error_from_record
-from llmspell_core._ledger import Effect, EffectClass, Intent, Outcome, RunLedger
+from llmspell_core._ledger import Effect, EffectClass, Intent, Outcome, RunLedger, RunStatus
 
 if TYPE_CHECKING:
     from llmspell_core._context import ExecutionContext
@@ -66,6 +66,30 @@ class Replaying(Recording):
             )
         self._used.add(intent.key)
         return outcome
+
+    async def _wait_if_given_up(self, intent: Intent) -> None:
+        """Wait to be cancelled, where the recorded effect was: the run went on without its
+        outcome, because a race was decided or a time ran out, and will do so again.
+        """
+        recorded = self._recorded.get(intent.key)
+        if self.mismatch is not None or recorded is None or recorded.outcome is not None:
+            return
+        if self._went_on_after(recorded.intent):
+            import asyncio
+
+            self._used.add(intent.key)
+            await asyncio.get_running_loop().create_future()
+
+    def _went_on_after(self, given_up: Intent) -> bool:
+        run = self._ledger.run(self._run_id)
+        if run is None or run.status not in (RunStatus.COMPLETED, RunStatus.FAILED):
+            return False
+        inside = _path_of(given_up.key)
+        return run.status is RunStatus.COMPLETED or any(
+            effect.intent.sequence > given_up.sequence
+            and inside not in _ancestry(effect.intent.path)
+            for effect in self._recorded.values()
+        )
 
     def _stopped(self, context: ExecutionContext, error: ReplayError) -> ReplayError:
         self.mismatch = error
@@ -127,6 +151,7 @@ class Replaying(Recording):
     ) -> T:
         """Return or raise what was recorded."""
         intent = self._intent(context, kind, request, effect_class, codec.sensitive)
+        await self._wait_if_given_up(intent)
         return self._decoded(self._answer(context, intent), codec)
 
     def _decoded(self, outcome: Outcome, codec: Codec[T]) -> T:
@@ -146,6 +171,7 @@ class Replaying(Recording):
     ) -> AsyncIterator[T]:
         """Yield, and at the end raise, what was recorded."""
         intent = self._intent(context, kind, request, effect_class, codec.sensitive)
+        await self._wait_if_given_up(intent)
         for item in self._pieces(self._answer(context, intent), codec):
             yield item
 
