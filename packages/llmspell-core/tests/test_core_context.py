@@ -419,7 +419,7 @@ def test_data_lives_beside_the_nearest_project_file(tmp_path, monkeypatch) -> No
 def test_every_public_name_exists_and_is_listed() -> None:
     assert sorted(llmspell_core.__all__) == sorted(set(llmspell_core.__all__))
     for name in llmspell_core.__all__:
-        assert getattr(llmspell_core, name) is not None or name == "ABSENT"
+        assert getattr(llmspell_core, name) is not None
     assert set(llmspell_core.__all__) <= set(dir(llmspell_core))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = llmspell_core.nothing

@@ -12,9 +12,6 @@ from llmspell_core._errors import StorageError
 if TYPE_CHECKING:
     from llmspell_core._context import ExecutionContext
 
-ABSENT: bytes | None = None
-"""In `StorageBackend.write`'s expectations: the key must not exist."""
-
 
 @dataclass(frozen=True, slots=True)
 class StorageStats:
