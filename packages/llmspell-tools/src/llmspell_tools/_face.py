@@ -309,6 +309,8 @@ class ToolGlobal:
         """
         import asyncio
 
+        for operation in operations:
+            _operation_of(operation)
         rules = options or {}
         stop_on_error = rules.get("stop_on_error") is True
         width = 1 if rules.get("parallel") is False else CONCURRENT
@@ -346,6 +348,8 @@ class ToolGlobal:
         """
         if not operations:
             raise ValidationError("a pipeline needs at least one operation", field="operations")
+        for operation in operations:
+            _operation_of(operation)
         steps: builtins.list[Any] = []
         extra: dict[str, Any] | None = None
         result: Record | Items = Record({})

@@ -157,7 +157,7 @@ class ToolService(ToolRegistry):
     def _found(self, name: str) -> tuple[str, str | None]:
         found = self.resolve(name)
         if found is None:
-            known = sorted(canonical for canonical, _ in set(self._names().values()))
+            known = sorted({canonical for canonical, _ in self._names().values()})
             close = nearest(key_of(name), [key_of(k) for k in known])
             raise NotFoundError(
                 f"Tool '{name}' not found",
