@@ -21,7 +21,7 @@ import numpy as np
 from llmspell_storage._database import writing
 from llmspell_storage._index_settings import IndexSettings
 from llmspell_storage._locks import file_lock
-from llmspell_storage._vector_space import Floats, Ints, unpacked
+from llmspell_storage._vector_space import Floats, Ints, dots, unpacked
 
 LOG = logging.getLogger("llmspell.storage")
 _SLICE = 64  # vectors added while the lock is held: a search waits for one slice at most
@@ -101,7 +101,7 @@ class HnswIndex:
             part = entries[at : at + 8192]
             with self._lock:
                 vectors = self._index.get_items(part, return_type="numpy")
-            found[at : at + 8192] = vectors @ query
+            found[at : at + 8192] = dots(vectors, query)
         return found
 
     def save(self, path: str) -> None:

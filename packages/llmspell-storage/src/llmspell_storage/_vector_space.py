@@ -28,6 +28,14 @@ def unit(vectors: Floats) -> Floats:
     return (vectors / norms).astype(np.float32, copy=False)
 
 
+def dots(vectors: Floats, query: Floats) -> Floats:
+    """The inner product of each row with *query*. On one thread, unlike ``vectors @ query``: the
+    threads of a BLAS wait for each other, which takes a hundred times as long when other work
+    keeps the processors busy.
+    """
+    return np.einsum("ij,j->i", vectors, query)
+
+
 def unpacked(blobs: list[bytes], dimension: int) -> Floats:
     """Unit rows from what the database holds."""
     raw = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dimension)
@@ -161,7 +169,7 @@ class Space:
             found.append(self._indexed(query, k, allowed))
         tail = self.entries[self._covered :]
         if len(tail):
-            scores = self._tail @ query
+            scores = dots(self._tail, query)
             if allowed is not None:
                 mask = allowed[self._covered :]
                 tail, scores = tail[mask], scores[mask]
