@@ -1,5 +1,10 @@
 """Ingestion and search, beside raw numpy and raw hnswlib; key/value reads beside raw sqlite3."""
 
+import os
+
+# On a busy machine the threads of a BLAS wait for each other and tell nothing about the work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import asyncio
 import random
 import re
