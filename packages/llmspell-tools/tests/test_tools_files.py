@@ -400,7 +400,7 @@ async def test_extensions(make_services, allowed):
             await run(operation="move", source=str(allowed / "a.txt"), target=str(allowed / name))
 
 
-@pytest.mark.parametrize("magic", [b"\x7fELF\x02", b"MZ\x90", b"\xcf\xfa\xed\xfe"])
+@pytest.mark.parametrize("magic", [b"\x7fELF\x02", b"MZ\x90\x00\x03", b"\xcf\xfa\xed\xfe"])
 async def test_programs_are_not_written_under_another_name(files, allowed, magic):
     result = await files("write", path=allowed / "notes.txt", input=magic)
     assert "File type not allowed" in result.error
@@ -410,6 +410,10 @@ async def test_programs_are_not_written_under_another_name(files, allowed, magic
     with pytest.raises(SecurityError, match="File type not allowed"):
         await files("copy", source=allowed / "given", target=allowed / "notes.txt")
     assert "notes.txt" not in [n for n in os.listdir(allowed) if (allowed / n).stat().st_size]
+
+
+async def test_text_that_begins_like_a_program_is_text(files, allowed):
+    assert (await files("write", path=allowed / "a.txt", input="MZ is a magic word")).success
 
 
 async def test_pipes_and_folders_are_not_read(files, allowed):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
 import os
 import stat
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -21,7 +20,6 @@ from llmspell_core import (
     ToolSchema,
     ValidationError,
 )
-from llmspell_tools._config import FileOperationsConfig
 from llmspell_tools._files import (
     CHUNK,
     open_file,
@@ -39,6 +37,15 @@ from llmspell_tools._operation_tool import (
 from llmspell_tools._results import soft_failure
 from llmspell_tools._threads import Stop, in_thread
 from llmspell_tools.filesystem._atomic import overwriting, replacing
+from llmspell_tools.filesystem._file_rules import (
+    bounded,
+    check_extension,
+    check_size,
+    check_type,
+    decoded,
+    encoding_of,
+    file_rules,
+)
 from llmspell_tools.filesystem._listing import (
     MOST_ENTRIES,
     entries_of,
@@ -47,17 +54,10 @@ from llmspell_tools.filesystem._listing import (
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext
+    from llmspell_tools._config import FileOperationsConfig
 
 T = TypeVar("T")
 
-_PROGRAMS = (
-    b"\x7fELF",
-    b"MZ",
-    b"\xfe\xed\xfa\xce",
-    b"\xfe\xed\xfa\xcf",
-    b"\xce\xfa\xed\xfe",
-    b"\xcf\xfa\xed\xfe",
-)
 _EFFECTS: Mapping[str, EffectClass] = {
     "read": EffectClass.PURE,
     "list_dir": EffectClass.PURE,
@@ -166,15 +166,15 @@ class FileOperations(OperationTool):
     async def do_read(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
         """The content is the text; ``{input, content, text, path, size}``."""
         path = _path_of(parameters, "read")
-        rules = _rules(context)
-        _check_extension(path, rules)
+        rules = file_rules(context)
+        check_extension(path, rules)
         real = _real(path, "read", context)
-        encoding = _encoding(parameters)
+        encoding = encoding_of(parameters)
 
         def work(stop: Stop) -> tuple[str, int]:
             with wrap_os_error("read", path), open_file(real, os.O_RDONLY) as file:
-                content = _bounded(file.read(rules.max_file_size + 1), path, rules)
-            return _decoded(content, encoding, path), len(content)
+                content = bounded(file.read(rules.max_file_size + 1), path, rules)
+            return decoded(content, encoding, path), len(content)
 
         content, size = await in_thread(work)
         return ToolResult(
@@ -198,7 +198,7 @@ class FileOperations(OperationTool):
         """``{entries, count}``, at most 1000."""
         path = _path_of(parameters, "list_dir")
         real = _real(path, "read", context)
-        depth = _rules(context).max_depth if parameters.get("recursive") else 1
+        depth = file_rules(context).max_depth if parameters.get("recursive") else 1
 
         def work(stop: Stop) -> tuple[list[dict[str, Any]], bool]:
             with wrap_os_error("read", path):
@@ -263,10 +263,10 @@ class FileOperations(OperationTool):
             return soft_failure("write", error, result=result, file_path=path)
 
     async def _written(self, path: str, content: bytes, context: ExecutionContext) -> ToolResult:
-        rules = _rules(context)
-        _check_extension(path, rules)
-        _bounded(content, path, rules)
-        _check_type(content, path, rules)
+        rules = file_rules(context)
+        check_extension(path, rules)
+        bounded(content, path, rules)
+        check_type(content, path, rules)
         real = _real(path, "write", context)
         opened = replacing if rules.atomic_writes else overwriting
 
@@ -289,8 +289,8 @@ class FileOperations(OperationTool):
         """``{appended_size, path}``."""
         path = _path_of(parameters, "append")
         content = _content(parameters, "append")
-        rules = _rules(context)
-        _check_extension(path, rules)
+        rules = file_rules(context)
+        check_extension(path, rules)
         real = _real(path, "write", context)
 
         def work(stop: Stop) -> int:
@@ -302,8 +302,8 @@ class FileOperations(OperationTool):
             ):
                 size = os.fstat(file.fileno()).st_size
                 if size == 0:
-                    _check_type(content, path, rules)
-                _check_size(size + len(content), path, rules)
+                    check_type(content, path, rules)
+                check_size(size + len(content), path, rules)
                 file.write(content)
             return size + len(content)
 
@@ -373,9 +373,9 @@ class FileOperations(OperationTool):
     async def do_copy(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
         """``{source, target, size}``."""
         source, target = _two_paths(parameters, "copy")
-        rules = _rules(context)
+        rules = file_rules(context)
         for path in (source, target):
-            _check_extension(path, rules)
+            check_extension(path, rules)
         real = _real(source, "read", context)
         there = _into(_real(target, "write", context), source)
         size = await in_thread(lambda stop: _copied(real, there, source, rules, stop))
@@ -390,9 +390,9 @@ class FileOperations(OperationTool):
     async def do_move(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
         """``{source, target}``; between devices the file is copied, then deleted."""
         source, target = _two_paths(parameters, "move")
-        rules = _rules(context)
+        rules = file_rules(context)
         for path in (source, target):
-            _check_extension(path, rules)
+            check_extension(path, rules)
         real = _real_entry(source, context)
         there = _into(_real(target, "write", context), source)
         await in_thread(lambda stop: _moved(real, there, source, rules, stop))
@@ -406,10 +406,6 @@ class FileOperations(OperationTool):
 
 
 # Paths and rules -----------------------------------------------------------------------------
-
-
-def _rules(context: ExecutionContext) -> FileOperationsConfig:
-    return context.services.config.section("tools.file_operations", FileOperationsConfig)
 
 
 def _real(path: str, mode: Literal["read", "write"], context: ExecutionContext) -> str:
@@ -450,50 +446,6 @@ def _given(parameters: dict[str, Any], name: str, operation: str) -> Any:
     return parameters[name]
 
 
-def _check_extension(path: str, rules: FileOperationsConfig) -> None:
-    extension = os.path.splitext(path.rstrip("/"))[1].lower().removeprefix(".")
-    blocked = _extensions(rules.blocked_extensions)
-    allowed = _extensions(rules.allowed_extensions)
-    if extension in blocked or (allowed and extension not in allowed):
-        raise SecurityError(
-            f"Extension not allowed: '.{extension}' of {path}",
-            violation_type="file_extension",
-            hint="See allowed_extensions and blocked_extensions in [tools.file_operations].",
-        )
-
-
-def _extensions(words: list[str]) -> set[str]:
-    return {word.lower().removeprefix(".") for word in words if word}
-
-
-def _check_type(content: bytes, path: str, rules: FileOperationsConfig) -> None:
-    if rules.validate_file_types and content.startswith(_PROGRAMS):
-        raise SecurityError(
-            f"File type not allowed: the content for {path} is a program",
-            violation_type="file_type",
-            hint="validate_file_types = false in [tools.file_operations] allows it.",
-        )
-
-
-def _check_size(size: int, path: str, rules: FileOperationsConfig) -> None:
-    if size > rules.max_file_size:
-        raise ValidationError(
-            f"File size {size} exceeds maximum allowed size {rules.max_file_size}: {path}",
-            field="path",
-            hint="Raise max_file_size in [tools.file_operations].",
-        )
-
-
-def _bounded(content: bytes, path: str, rules: FileOperationsConfig) -> bytes:
-    if len(content) > rules.max_file_size:
-        raise ValidationError(
-            f"File size exceeds maximum allowed size {rules.max_file_size}: {path}",
-            field="path",
-            hint="Raise max_file_size in [tools.file_operations].",
-        )
-    return content
-
-
 def _soft_kind(error: LLMSpellError) -> str:
     if isinstance(error, SecurityError):
         return "security_violation"
@@ -516,27 +468,9 @@ def _done(
 # Content -------------------------------------------------------------------------------------
 
 
-def _encoding(parameters: dict[str, Any]) -> str:
-    name = parameters.get("encoding", "utf-8").lower()
-    if name == "base64":
-        return name
-    try:
-        found = codecs.lookup(name)
-    except LookupError:
-        found = None
-    # Codecs such as zlib or rot13 are no encodings of text.
-    if found is None or not getattr(found, "_is_text_encoding", True):
-        raise ValidationError(
-            f"Invalid encoding: '{name}'",
-            field="encoding",
-            hint="Use utf-8, latin-1, utf-16 … or base64.",
-        )
-    return found.name
-
-
 def _content(parameters: dict[str, Any], operation: str) -> bytes:
     given = _given(parameters, "input", operation)
-    encoding = _encoding(parameters)
+    encoding = encoding_of(parameters)
     if isinstance(given, bytes):
         return given
     if not isinstance(given, str):
@@ -550,20 +484,6 @@ def _content(parameters: dict[str, Any], operation: str) -> bytes:
     except (UnicodeError, Base64Error) as error:
         raise ValidationError(
             f"The content cannot be written as {encoding}: {error}", field="input"
-        ) from None
-
-
-def _decoded(content: bytes, encoding: str, path: str) -> str:
-    if encoding == "base64":
-        return b64encode(content).decode("ascii")
-    try:
-        return content.decode(encoding)
-    except UnicodeError:
-        shown = "UTF-8" if encoding == "utf-8" else encoding
-        raise StorageError(
-            f"File contains invalid {shown}: {path}",
-            operation="decode",
-            hint='Give its encoding ("latin-1"), or encoding = "base64" for bytes.',
         ) from None
 
 
@@ -582,13 +502,13 @@ def _copied(real: str, there: str, source: str, rules: FileOperationsConfig, sto
     with wrap_os_error("read", source), open_file(real, os.O_RDONLY) as file:
         if real == there:
             return os.fstat(file.fileno()).st_size
-        _check_size(os.fstat(file.fileno()).st_size, source, rules)
+        check_size(os.fstat(file.fileno()).st_size, source, rules)
         size = 0
         with wrap_os_error("write", there), opened(there) as copy:
             while piece := file.read(CHUNK):
                 stop.check()
                 if size == 0:
-                    _check_type(piece, there, rules)
+                    check_type(piece, there, rules)
                 size += len(piece)
                 copy.write(piece)
     return size
