@@ -283,6 +283,7 @@ class Kernel:
                 tenant=launch.tenant,
                 deadline=Deadline(launch.timeout_seconds),
                 cancel=job.execution.cancel,
+                data=_place(launch.source),
             )
             if job.policy is not None:
                 launch.observe(context)
@@ -414,6 +415,11 @@ def _tenant(services: Services) -> str | None:
     if services.config.get("tenancy") is None and "LLMSPELL_TENANT_ID" not in os.environ:
         return None
     return services.tenancy.current()
+
+
+def _place(source: Source) -> dict[str, Any]:
+    # A script may read what lies beside it, wherever it was started from.
+    return {"script_dir": os.path.dirname(os.path.abspath(source.path))} if source.path else {}
 
 
 def _close(ledger: RunLedger, run_id: str, error: BaseException | None, secrets: Secrets) -> None:
