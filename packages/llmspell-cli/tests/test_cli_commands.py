@@ -300,6 +300,50 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(shell: Shell) -> None:
         assert done.stderr == ""
 
 
+def test_calls_without_options_mean_the_same_with_and_without_the_parser(shell: Shell) -> None:
+    script = shell.file("print(ARGS[0], table.concat(ARGS, ','), ARGS.k, ARGS.flag)")
+    calls = [
+        ("exec", "return 1"),
+        ("exec", "x ="),
+        ("exec", ""),
+        ("exec", "1", "2"),
+        ("exec", "--", "-1"),
+        ("run", script),
+        ("run", script, "a", "b=c"),
+        ("run", script, "a", "--", "b", "--k", "v", "--", "-c"),
+        ("run", script, "--", "--flag"),
+        ("run", "none.lua", "a"),
+        ("run",),
+        ("run", "--", script),
+    ]
+    for call in calls:
+        # A global option in front sends the same call through the parser.
+        assert shell(*call) == shell("--output", "text", *call), call
+
+
+def test_retrieval_is_set_up_by_options(shell: Shell) -> None:
+    shell.file("[rag]\nenabled = false\n[rag.vector_storage]\ndimensions = 99\n", "rag.toml")
+    shell.file("[rag.profiles.mine]\ndimensions = 7\nconfig_file = 'rag.toml'\n", "llmspell.toml")
+    script = shell.file(
+        "print(RAG ~= nil, Config.get('rag.enabled'), Config.get('rag.vector_storage.dimensions'))"
+    )
+    cases = {
+        (): "true",
+        ("--no-rag",): "false\tfalse\t384",
+        ("--rag",): "true\ttrue\t384",
+        ("--rag-dims", "12"): "12",
+        ("--rag-config", "rag.toml"): "false\tfalse\t99",
+        ("--rag-config", "rag.toml", "--rag"): "true\ttrue\t99",
+        ("--rag-profile", "production"): "true\ttrue\t768",
+        ("--rag-profile", "mine"): "false\tfalse\t7",
+        ("--rag-profile", "unheard-of"): "true\ttrue\t384",
+    }
+    for options, expected in cases.items():
+        done = shell("run", script, *options)
+        assert expected in done.out, (options, done)
+    assert "Unknown RAG profile 'unheard-of'" in done.err
+
+
 # -- failures ---------------------------------------------------------------------------------
 
 
@@ -656,10 +700,11 @@ def test_a_strangers_command_works_and_a_broken_one_is_told(shell: Shell) -> Non
 
 def test_short_commands_start_without_the_heavy_imports(shell: Shell) -> None:
     heavy = ("pydantic", "rich", "asyncio", "importlib.metadata", "httpx", "numpy", "sqlite3")
-    for line in (["--help"], ["exec", "return 1"]):
+    for line, more in (["--help"], ()), (["exec", "return 1"], ("typer",)):
         script = (
             "import sys; from llmspell_cli import main; code = main(sys.argv[1:]);"
-            f"print([name for name in {heavy!r} if name in sys.modules], code, file=sys.stderr)"
+            f"seen = [name for name in {heavy + more!r} if name in sys.modules];"
+            "print(seen, code, file=sys.stderr)"
         )
         done = subprocess.run(
             [sys.executable, "-c", script, *line],

@@ -19,13 +19,13 @@ def report(error: BaseException, invocation: Invocation) -> int:
     shown: Any = getattr(error, "format_message", None)
     if shown is not None:
         return _usage(error, str(shown()))
+    if isinstance(error, ExecutionCancelled):
+        _say(f"Interrupted: {error.reason}")
+        return code if isinstance(code, int) else INTERRUPTED
     if isinstance(code, int):
         return code
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, ExecutionCancelled):
-        _say(f"Interrupted: {error.reason}")
-        return INTERRUPTED
     message = describe(error)
     _say(f"Error: {message}")
     _details(error, message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmspell_core import PluginIndex
@@ -24,6 +24,7 @@ class Invocation:
         use_files: False after ``--no-config``.
         output: The format of results.
         trace: The level of diagnostics that was asked for, or None.
+        settings: Settings from options of the command, by dotted key.
         plugins: What is installed.
     """
 
@@ -34,11 +35,12 @@ class Invocation:
         self.use_files = True
         self.output: Format = "text"
         self.trace: str | None = None
+        self.settings: dict[str, Any] = {}
         self.plugins = PluginIndex()
         self._services: Services | None = None
 
-    def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
-        """The configuration in force; *overrides* (by dotted key) come from options.
+    def config(self) -> Config:
+        """The configuration in force, `settings` included.
 
         Raises:
             ConfigurationError: naming file, line and key.
@@ -50,7 +52,7 @@ class Invocation:
         config = load(
             self.config_path,
             profile=self.profile,
-            overrides=overrides,
+            overrides=self.settings,
             use_files=self.use_files,
             plugins=self.plugins,
         )
@@ -59,12 +61,12 @@ class Invocation:
             set_up_logging(str(level))
         return config
 
-    def services(self, overrides: Mapping[str, Any] | None = None) -> Services:
+    def services(self) -> Services:
         """The services, opened with the configuration on the first call and closed at the end."""
         if self._services is None:
             from llmspell_core import Services
 
-            config = self.config(overrides)
+            config = self.config()
             prefer = config.get("plugins.prefer")
             # The index knows what is installed already; preferences need another one.
             self._services = Services(config, plugins=None if prefer else self.plugins)

@@ -37,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(invocation: Invocation) -> int:
     try:
+        from llmspell_cli._shortcut import shortcut
+
+        call = shortcut(invocation)
+        if call is not None:
+            return call()
         from llmspell_cli._app import parse_and_run
 
         return parse_and_run(invocation)
