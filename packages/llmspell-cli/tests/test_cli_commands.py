@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,6 +200,24 @@ def test_exec_prints_what_comes_back(shell: Shell) -> None:
     }
     for code, out in cases.items():
         assert shell("exec", code) == Done(0, out, "")
+
+
+def test_bytes_that_are_no_text_leave_as_they_came(shell: Shell) -> None:
+    for locale, code, out in (
+        ("C.UTF-8", r"return '\xff\xc3\xbc'", b"\xff\xc3\xbc\n"),
+        ("C.UTF-8", r"return 'ü'", "ü\n".encode()),
+        ("POSIX", "return 'ü'", b"\\xfc\n"),
+    ):
+        done = subprocess.run(
+            [COMMAND, "exec", code],
+            cwd=shell.folder,
+            env={**shell.environment, "LC_ALL": locale, "PYTHONCOERCECLOCALE": "0"}
+            | ({"PYTHONIOENCODING": "ascii"} if locale == "POSIX" else {}),
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout == out
 
 
 def test_code_and_scripts_come_from_stdin_too(shell: Shell) -> None:
@@ -532,6 +552,53 @@ def test_a_recorded_run_is_listed_shown_replayed_and_erased(shell: Shell) -> Non
     assert shell("runs", "prune", "--keep", "0").out == "✓ Erased 1 run\n"
     assert "No recorded runs" in shell("runs", "list").out
     assert shell("runs", "prune", "--older-than", "1", "--output", "json").json == {"pruned": 0}
+
+
+def test_a_replay_that_differs_stops_and_one_that_does_less_warns(shell: Shell) -> None:
+    run = last_run(shell("exec", "--record", "Tool.invoke('calculator', {input = '6*7'})"))
+    ledger = shell.folder.parent / "home" / ".llmspell" / "runs.db"
+
+    with closing(sqlite3.connect(ledger)) as database:
+        sequence = database.execute(
+            "SELECT sequence FROM intents WHERE kind = 'tool.call'"
+        ).fetchone()
+        database.execute(
+            "INSERT INTO intents SELECT run, 900, path, kind, 7, request_hash, request,"
+            " effect_class, started_at FROM intents WHERE sequence = ?",
+            sequence,
+        )
+        database.execute(
+            "INSERT INTO outcomes SELECT run, 900, attempt, ok, payload, duration_ms, tokens, cost"
+            " FROM outcomes WHERE sequence = ?",
+            sequence,
+        )
+        database.commit()
+    less = shell("replay", run)
+    assert less.code == 0
+    assert less.err == "Warning: recorded and not asked for this time: tool.call (1)\n"
+
+    with closing(sqlite3.connect(ledger)) as database:
+        database.execute("UPDATE intents SET request_hash = 'other' WHERE kind = 'tool.call'")
+        database.execute(
+            "UPDATE payloads SET content = CAST(replace(content, '6*7', '6*8') AS BLOB) WHERE number IN"
+            " (SELECT request FROM intents WHERE kind = 'tool.call')"
+        )
+        database.commit()
+    differs = shell("replay", run)
+    assert differs.code == 1
+    assert differs.err.startswith("Error: Replay error: tool.call in the script differs")
+    assert "recorded 6*8, now 6*7" in differs.err.replace('"', "")
+
+
+def test_durations_and_money_are_short_words() -> None:
+    from llmspell_cli._tables import moment, money, span
+
+    given = [None, 0.04, 9.96, 340.4, 2100, 185_000]
+    assert [span(value) for value in given] == [
+        "-", "0.0 ms", "10.0 ms", "340 ms", "2.1 s", "3 min 5 s",
+    ]  # fmt: skip
+    assert [money(None), money(0.25)] == ["-", "$0.2500"]
+    assert moment(None) == "-"
 
 
 def test_what_a_run_did_is_shown_as_a_tree(shell: Shell) -> None:

@@ -124,6 +124,8 @@ def result_text(value: Any) -> str:
     """A script's value for people: text as it is, all else as JSON."""
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
     import json
 
     return json.dumps(value, ensure_ascii=False, default=_odd)

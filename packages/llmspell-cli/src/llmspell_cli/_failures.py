@@ -51,6 +51,8 @@ def describe(error: BaseException) -> str:
 
 
 def _details(error: BaseException, message: str) -> None:
+    if isinstance(error, OSError):
+        return
     if not isinstance(error, LLMSpellError):
         _say("Hint: this is a defect of ours; `--trace debug` shows where it happened.")
         return

@@ -107,10 +107,17 @@ class Invocation:
 
 
 def write(stream: Any, text: str) -> None:
-    """Write and flush; what the stream's encoding lacks is escaped."""
+    """Write and flush. Bytes that were no text leave as they came (surrogate escapes); what the
+    stream's encoding lacks is escaped.
+    """
     try:
         stream.write(text)
     except UnicodeEncodeError:
         encoding = stream.encoding or "utf-8"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+        try:
+            raw = text.encode(encoding, "surrogateescape")
+        except UnicodeEncodeError:
+            raw = text.encode(encoding, "backslashreplace")
+        stream.buffer.write(raw)
     stream.flush()

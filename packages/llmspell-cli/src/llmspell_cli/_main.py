@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     # A short run is mostly importing, which makes many objects and no garbage.
+    collecting = gc.isenabled()
     gc.disable()
     from llmspell_cli._invocation import Invocation
 
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _nobody_reads()
     # Python looks for garbage once more when it ends, which nobody needs.
     gc.freeze()
+    if collecting:
+        gc.enable()
     return code
 
 
