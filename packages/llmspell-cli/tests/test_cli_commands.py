@@ -580,8 +580,8 @@ def test_a_replay_that_differs_stops_and_one_that_does_less_warns(shell: Shell) 
     with closing(sqlite3.connect(ledger)) as database:
         database.execute("UPDATE intents SET request_hash = 'other' WHERE kind = 'tool.call'")
         database.execute(
-            "UPDATE payloads SET content = CAST(replace(content, '6*7', '6*8') AS BLOB) WHERE number IN"
-            " (SELECT request FROM intents WHERE kind = 'tool.call')"
+            "UPDATE payloads SET content = CAST(replace(content, '6*7', '6*8') AS BLOB)"
+            " WHERE number IN (SELECT request FROM intents WHERE kind = 'tool.call')"
         )
         database.commit()
     differs = shell("replay", run)
