@@ -4,7 +4,6 @@
 set -euo pipefail
 . "$(dirname "$0")/steps.sh"
 find_uv
-uv sync --quiet
 
 types() {
     # pyright brings its own Node.js only from the network; this one comes from the package index.
@@ -25,7 +24,9 @@ long_runs() {
     [ "$code" -eq 0 ] || [ "$code" -eq 5 ]
 }
 
+# Before the environment is made, because making it brings the lock file up to date.
 step 'lock file' uv lock --check
+uv sync --quiet
 step format in_environment ruff format --check --exclude '*.md' .
 step lint in_environment ruff check .
 step types types
