@@ -72,6 +72,9 @@ def _lasted(run: dict[str, Any]) -> str:
 def show_run(
     ctx: typer.Context,
     run: _Run,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Observations too: clock, ids, random, settings")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Everything, with requests and outcomes")
     ] = False,
@@ -93,7 +96,18 @@ def show_run(
     ]
     if found["error"]:
         lines.append(f"Error    {found['error']}")
-    invocation.say("\n".join([*lines, "", *_tree(found["effect_list"])]))
+    effects: list[dict[str, Any]] = found["effect_list"]
+    shown = effects if everything else [e for e in effects if not _observed(e)]
+    lines += ["", *_tree(shown)]
+    if len(shown) < len(effects):
+        lines += ["", f"{len(effects) - len(shown)} observations are left out; --all shows them."]
+    invocation.say("\n".join(lines))
+
+
+def _observed(effect: dict[str, Any]) -> bool:
+    # What is taken without waiting (`ExecutionContext.observe`) is written in one piece, as
+    # having taken no time at all; work never does.
+    return effect["duration_ms"] == 0.0
 
 
 def _tree(effects: list[dict[str, Any]]) -> list[str]:
