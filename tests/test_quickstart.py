@@ -54,14 +54,14 @@ def test_the_quoted_passage_stands_in_the_cited_lines(reader: User) -> None:
 def test_the_three_questions_are_answered_by_the_right_pages(reader: User) -> None:
     done = reader.run("run", SCRIPT)
 
-    replay, paths, fusion = re.findall(r"Source: (\S+?):", done.out)
+    replay, paths, index = re.findall(r"Source: (\S+?):", done.out)
     assert replay in {
         "docs/technical/run-ledger.md",
         "docs/technical/architecture.md",
         "docs/user-guide/troubleshooting.md",
     }
     assert paths in {"docs/user-guide/security.md", "docs/user-guide/troubleshooting.md"}
-    assert fusion in {"docs/user-guide/retrieval.md", "docs/user-guide/api/lua/rag.md"}
+    assert index == "docs/technical/vector-store.md"
 
 
 def test_the_second_run_remembers_the_first_and_reads_nothing_again(reader: User) -> None:

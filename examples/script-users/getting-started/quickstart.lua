@@ -50,7 +50,7 @@ print(("%d documents read, %d unchanged since the last run; %d passages in the c
 local questions = {
   "What happens when a replayed script asks for something that was not recorded?",
   "Which paths may a script write to?",
-  "How are the results of vector search and keyword search combined?",
+  "When is an index file rebuilt?",
 }
 
 local reader
