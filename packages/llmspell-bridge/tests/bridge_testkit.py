@@ -1,4 +1,4 @@
-"""A world for engine tests: services with declared globals of the test's own, a state, its output."""
+"""A world for engine tests: services with globals of the tests' own, a state, its output."""
 
 import asyncio
 import threading
@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from llmspell_bridge import LuaEngine
 from llmspell_core import (
-    CancelSignal,
     ComponentError,
     Deadline,
     ExecutionContext,
@@ -245,7 +244,8 @@ class Probe:
 
     @exposed()
     async def hang(self) -> None:
-        """Never ends by itself; tells how it ended."""
+        """Never ends by itself; tells when it began and how it ended."""
+        HANGS.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -257,7 +257,7 @@ class Probe:
         """Gives the callback so long."""
         try:
             await asyncio.wait_for(function(), seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return "cancelled"
         return "ended"
 
@@ -289,6 +289,7 @@ class Probe:
 
 PROBES: list[Probe] = []
 KEPT: list[ScriptFunction] = []
+HANGS = threading.Event()
 HUNG = threading.Event()
 
 
@@ -344,13 +345,6 @@ class World:
         ok, text = self.run(f"return {{pcall(function() local r = {expression} end)}}")
         assert ok is False
         return text
-
-    def cancel_after(self, started, text) -> BaseException | None:
-        signal = CancelSignal()
-        future = self.submit(text, context=self.context(cancel=signal))
-        assert started.wait(10)
-        signal.cancel("stop")
-        return future.exception(10)
 
     def close(self) -> None:
         self.state.close()

@@ -20,4 +20,5 @@ def world():
 def forget():
     bridge_testkit.PROBES.clear()
     bridge_testkit.KEPT.clear()
+    bridge_testkit.HANGS.clear()
     bridge_testkit.HUNG.clear()

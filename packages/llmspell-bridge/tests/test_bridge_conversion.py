@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from bridge_testkit import PROBES, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bridge_testkit import PROBES, World
 from llmspell_core import ScriptFunction
 
 NAMES = st.text(max_size=20).filter(lambda s: "\0" not in s)

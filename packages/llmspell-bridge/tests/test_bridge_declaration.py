@@ -1,7 +1,8 @@
 """Declared globals and handles as scripts meet them."""
 
 import pytest
-from bridge_testkit import PROBES, make_services, World
+
+from bridge_testkit import PROBES, World, make_services
 
 
 @pytest.mark.parametrize(

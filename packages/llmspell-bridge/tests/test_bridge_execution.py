@@ -1,8 +1,8 @@
 """Executions: results, errors, exit, limits of the source, persistence, output, input."""
 
 import pytest
-from bridge_testkit import World, make_services
 
+from bridge_testkit import World, make_services
 from llmspell_core import (
     ResourceLimitError,
     ScriptArguments,

@@ -4,8 +4,8 @@ import asyncio
 import time
 
 import pytest
-from bridge_testkit import KEPT, World
 
+from bridge_testkit import KEPT, World
 from llmspell_core import (
     CancelSignal,
     Deadline,

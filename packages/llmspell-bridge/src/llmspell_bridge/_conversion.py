@@ -8,11 +8,20 @@ text. No Lua object is ever kept on the Python side.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from llmspell_core import Items, Live, Record, ResourceLimitError, ScriptFunction, ValidationError
+from llmspell_core import (
+    Items,
+    Live,
+    Record,
+    ResourceLimitError,
+    Returns,
+    ScriptFunction,
+    ValidationError,
+)
 
 kind_of: Callable[[Any], Any] = type
 """`type`, for values of which nothing is known."""
@@ -20,6 +29,7 @@ kind_of: Callable[[Any], Any] = type
 CHUNK = 4000
 MAX_DEPTH = 128
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+_MANY = 20_000
 _ROOM = 96 * 1024
 """Heap that must be free before something is pushed: an allocation that fails inside lupa
 would end the process."""
@@ -50,16 +60,6 @@ class Foreign:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-
-
-class _Keys(dict[Any, str]):
-    """The text of keys, decoded once."""
-
-    def __missing__(self, key: Any) -> str:
-        text = self[key] = (
-            key.decode("utf-8", "surrogateescape") if type(key) is bytes else str(key)
-        )
-        return text
 
 
 def text_or_bytes(value: bytes) -> str | bytes:
@@ -136,7 +136,16 @@ class Converter:
             while len(collected) < total:
                 collected += self._more(slot, len(collected) + 1)
             tokens = collected
-        return _rebuilt(tokens), None if text is None else text.decode("utf-8", "replace")
+        shown = None if text is None else text.decode("utf-8", "replace")
+        if total < _MANY or not gc.isenabled():
+            return _rebuilt(tokens), shown
+        # Thousands of new containers, none of them garbage: the collector would look at them all
+        # again and again, which takes longer than making them.
+        gc.disable()
+        try:
+            return _rebuilt(tokens), shown
+        finally:
+            gc.enable()
 
     def value(self, raw: Any) -> Any:
         """Whatever it is: the `Any` of a declaration."""
@@ -176,6 +185,23 @@ class Converter:
                 self.reserve(len(value))
             return value
         return self._lifted(value)
+
+    def results(self, value: Any) -> tuple[Any, ...]:
+        """``True`` and what to hand to lupa for the result of a call, several for `Returns`."""
+        if type(value) is not Returns:
+            return True, self.push(value)
+        made: list[Any] = [True]
+        failure: Exception | None = None
+        try:
+            for item in value:
+                made.append(self.push(item))  # noqa: PERF401 what was made must not stay in a frame
+        except Exception as error:
+            failure = error
+            failure.__traceback__ = None
+        if failure is not None:
+            made.clear()
+            raise failure
+        return tuple(made)
 
     def _lifted(self, value: Any) -> Any:
         """A table, built while the heap limit is off and dropped if it then does not fit."""
@@ -332,32 +358,49 @@ class LuaFunctionBase(ScriptFunction):
 
 
 def _rebuilt(tokens: Any) -> Any:
-    """The value behind a flat stream of tokens, children first."""
-    keys = _Keys()
-    stack: list[Any] = []
-    position, end = 0, len(tokens)
+    """The value behind a flat stream of tokens, a table before the tables in it."""
+    odd_keys = False
+    try:
+        tokens = [token.decode() if type(token) is bytes else token for token in tokens]
+    except UnicodeDecodeError:
+        tokens = [text_or_bytes(token) if type(token) is bytes else token for token in tokens]
+        odd_keys = True
+    root: Any = None
+    targets: list[tuple[Any, Any]] = []
+    position, end, group = 0, len(tokens), -1
     while position < end:
-        kind, length, children = tokens[position : position + 3]
+        kind, length, children = tokens[position], tokens[position + 1], tokens[position + 2]
         position += 3
-        places = tokens[position : position + children]
-        position += children
-        names = ()
+        made: Any
+        names: Any = None
         if kind == 2:
-            names = tokens[position : position + length]
+            stop = position + 2 * length
+            names = tokens[position:stop:2]
+            if odd_keys:
+                names = [name if type(name) is str else _odd_text(name) for name in names]
+            made = dict(zip(names, tokens[position + 1 : stop : 2]))  # noqa: B905 equal by construction, and hot
+            position = stop
+        elif kind == 1:
+            made = tokens[position : position + length]
             position += length
-        values = [
-            text_or_bytes(item) if type(item) is bytes else item
-            for item in tokens[position : position + length]
-        ]
-        position += length
-        if children:
-            for place, child in zip(places, stack[-children:], strict=True):
-                values[place] = {} if child is EMPTY else child
-            del stack[-children:]
-        if kind == 1:
-            stack.append(values)
-        elif kind == 2:
-            stack.append(dict(zip([keys[name] for name in names], values, strict=True)))
         else:
-            stack.append(EMPTY)
-    return stack[0]
+            made = EMPTY if group < 0 else {}
+        if children:
+            stop = position + children
+            places = tokens[position:stop]
+            if names is None:
+                targets += [(made, place) for place in places]
+            else:
+                targets += [(made, names[place]) for place in places]
+            position = stop
+        if group < 0:
+            root = made
+        else:
+            owner, place = targets[group]
+            owner[place] = made
+        group += 1
+    return root
+
+
+def _odd_text(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")

@@ -361,18 +361,8 @@ _COROUTINE = 0x80
 _VARIADIC = 0x04
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter of an exposed method; `default` is what nil and nothing stand for."""
-
-    name: str
-    convert: Convert
-    default: Any
-
-    @property
-    def required(self) -> bool:
-        """Whether nil is refused."""
-        return self.default is _MISSING
+Step = tuple[str, Convert, Any]
+"""A parameter: its name, its converter, and what nil and nothing stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +372,7 @@ class Method:
     operation: str
     keys: tuple[str, ...]
     function: Callable[..., Any]
-    parameters: tuple[Parameter, ...]
+    steps: tuple[Step, ...]
     rest: Convert | None
     exposure: Exposure
     is_async: bool
@@ -391,7 +381,7 @@ class Method:
     @property
     def arity(self) -> int:
         """The number of parameters, -1 for any."""
-        return -1 if self.rest is not None else len(self.parameters)
+        return -1 if self.rest is not None else len(self.steps)
 
     @property
     def twins(self) -> tuple[str, ...]:
@@ -402,35 +392,36 @@ class Method:
             dict.fromkeys(twin for key in self.keys for twin in (f"{key}_async", f"{key}Async"))
         )
 
+    def _default(self, name: str, default: Any) -> Any:
+        if default is _MISSING:
+            raise ValidationError(
+                f"Missing required parameter '{name}' of {self.operation}", field=name
+            )
+        return default
+
     def bind(self, args: tuple[Any, ...]) -> list[Any]:
         """The converted arguments.
 
         Raises:
             ValidationError: naming the parameter.
         """
-        parameters = self.parameters
         made: list[Any] = []
-        count = len(args)
-        for index, parameter in enumerate(parameters):
-            raw = args[index] if index < count else None
-            if raw is None or raw is NULL:
-                if parameter.default is _MISSING:
-                    raise ValidationError(
-                        f"Missing required parameter '{parameter.name}' of {self.operation}",
-                        field=parameter.name,
-                    )
-                made.append(parameter.default)
-                continue
-            try:
-                made.append(parameter.convert(raw))
-            except Unfit as unfit:
-                raise ValidationError(
-                    f"parameter '{parameter.name}' of {self.operation} must be {unfit}, "
-                    f"got {type_name(raw)}",
-                    field=parameter.name,
-                ) from None
+        name, raw = "", None
+        try:
+            for (name, convert, default), raw in zip(self.steps, args, strict=False):
+                if raw is None or raw is NULL:
+                    made.append(self._default(name, default))
+                else:
+                    made.append(convert(raw))
+        except Unfit as unfit:
+            raise ValidationError(
+                f"parameter '{name}' of {self.operation} must be {unfit}, got {type_name(raw)}",
+                field=name,
+            ) from None
+        for name, _, default in self.steps[len(args) :]:
+            made.append(self._default(name, default))
         if self.rest is not None:
-            made.extend(None if raw is None else self.rest(raw) for raw in args[len(parameters) :])
+            made.extend(None if raw is None else self.rest(raw) for raw in args[len(self.steps) :])
         return made
 
 
@@ -456,15 +447,13 @@ def _keys(name: str, more: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _parameters(
-    function: Any, scope: Mapping[str, Any]
-) -> tuple[tuple[Parameter, ...], Convert | None]:
+def _parameters(function: Any, scope: Mapping[str, Any]) -> tuple[tuple[Step, ...], Convert | None]:
     code = function.__code__
     annotations: Mapping[str, Any] = function.__annotations__
     names: tuple[str, ...] = code.co_varnames[1 : code.co_argcount]
     defaults: tuple[Any, ...] = function.__defaults__ or ()
     first_default = len(names) - len(defaults)
-    made: list[Parameter] = []
+    made: list[Step] = []
     for index, name in enumerate(names):
         annotation = annotations.get(name, Any)
         if isinstance(annotation, str):
@@ -472,7 +461,7 @@ def _parameters(
         default = defaults[index - first_default] if index >= first_default else _MISSING
         if default is _MISSING and (annotation is Any or _takes_none(annotation)):
             default = None
-        made.append(Parameter(name.rstrip("_"), annotation_converter(annotation, scope), default))
+        made.append((name.rstrip("_"), annotation_converter(annotation, scope), default))
     rest = None
     if code.co_flags & _VARIADIC:
         name = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
@@ -518,13 +507,13 @@ def _compile(cls: Any) -> Declaration:
         if not isinstance(exposure, Exposure):
             continue
         scope = vars(sys.modules[member.__module__])
-        parameters, rest = _parameters(member, scope)
+        steps, rest = _parameters(member, scope)
         methods.append(
             Method(
                 operation=f"{name}.{key.rstrip('_')}",
                 keys=_keys(key, exposure.names),
                 function=member,
-                parameters=parameters,
+                steps=steps,
                 rest=rest,
                 exposure=exposure,
                 is_async=bool(member.__code__.co_flags & _COROUTINE),

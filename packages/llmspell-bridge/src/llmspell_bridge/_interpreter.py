@@ -22,7 +22,6 @@ from llmspell_core import (
     LLMSpellError,
     PluginError,
     ResourceLimitError,
-    Returns,
     ScriptArguments,
 )
 
@@ -361,7 +360,7 @@ class Interpreter:
     def _bound(self, method: Method, instance: Any) -> Callable[..., Any]:
         """What Lua calls: converts, calls, converts back or starts the coroutine."""
         function, exposure, operation = method.function, method.exposure, method.operation
-        bind, push, failure = method.bind, self.converter.push, self._failure
+        bind, results, failure = method.bind, self.converter.results, self._failure
         start = self._state.portal.start
 
         if method.is_async:
@@ -370,9 +369,7 @@ class Interpreter:
                 if error is not None:
                     return failure(error, operation, exposure)
                 try:
-                    if type(value) is Returns:
-                        return (True, *[push(item) for item in value])
-                    return True, push(value)
+                    return results(value)
                 except BaseException as raised:
                     return failure(raised, operation, exposure)
 
@@ -385,16 +382,14 @@ class Interpreter:
 
             return call_async
 
-        def call(target: Any, *args: Any) -> tuple[Any, ...]:
+        def call(target: Any, *args: Any) -> Any:
             try:
                 values = bind(args)
             except BaseException as error:
                 return failure(error, operation, _RAISES)
             try:
                 value = function(target if instance is None else instance, *values)
-                if type(value) is Returns:
-                    return (True, *[push(item) for item in value])
-                return True, push(value)
+                return _NOTHING if value is None else results(value)
             except BaseException as error:
                 return failure(error, operation, exposure)
 
@@ -478,3 +473,4 @@ def _random_seed() -> int:
 
 
 _RAISES = Exposure()
+_NOTHING = (True, None)

@@ -44,7 +44,7 @@ local running = { false, false, false, false } -- [1]: the coroutine that runs; 
 objects[NULL] = host.null
 
 local bridge = {
-  host = host, NULL = NULL, ARRAY = ARRAY, LIMITS = LIMITS, running = running,
+  NULL = NULL, ARRAY = ARRAY, LIMITS = LIMITS, running = running,
   objects = objects, texts = texts, waiting = waiting, task_of = task_of,
 }
 
@@ -104,8 +104,9 @@ end
 -- Python then pulls the tokens. Lua objects themselves never become Python objects: lupa binds such
 -- an object to the coroutine it came from, which may be gone before the object is.
 --
--- Tokens, children first: kind (1 list, 2 dict), length, number of children, the places of the
--- children, then the values, or for a dict the keys and the values.
+-- Tokens, a table before the tables in it (breadth first): kind (1 list, 2 dict, 3 empty), length,
+-- number of inner tables, the values (for a dict key, value, key, value …), then the places of the
+-- inner tables, whose own tokens follow in that order.
 
 local PLAIN = { string = true, number = true, boolean = true, ["nil"] = true }
 local RING, MAX_DEPTH = 256, 128
@@ -132,9 +133,7 @@ local function python_function(f)
   return host_function(function_id(f), where_defined(f))
 end
 
-local flat, size, seen, lenient
-
-local function special(v, t)
+local function special(v, t, lenient)
   if t == "function" then
     if lenient then return "<function>" end
     return python_function(v)
@@ -143,10 +142,9 @@ local function special(v, t)
   return error("Validation error: Unsupported Lua type for JSON conversion: " .. t, 0)
 end
 
-local walk
-
--- A table inside a table: what stands in its place, or nil when it was walked.
-local function inner(v, depth)
+-- What stands for a table inside a table: itself, what its `__tojson` makes of it, or its object.
+-- Returns whether it still is a table to flatten.
+local function inner(v, lenient, depth)
   if v == NULL then return false, nil end
   local object = objects[v]
   if object ~= nil then
@@ -159,84 +157,17 @@ local function inner(v, depth)
     if convert ~= nil then
       local made = convert(v)
       local t = type(made)
-      if t == "table" and made ~= v then return inner(made, depth + 1) end
+      if t == "table" and made ~= v then
+        if depth > MAX_DEPTH then error("Validation error: Maximum nesting depth exceeded", 0) end
+        return inner(made, lenient, depth + 1)
+      end
       if t ~= "table" then
-        if not PLAIN[t] then made = special(made, t) end
+        if not PLAIN[t] then made = special(made, t, lenient) end
         return false, made
       end
     end
   end
-  walk(v, depth + 1)
-  return true
-end
-
-local function put_list(t, n, depth)
-  local values, places, count = {}, {}, 0
-  for i = 1, n do
-    local v = rawget(t, i)
-    local k = type(v)
-    if k == "number" then
-      if v ~= v or v == huge or v == -huge then v = nil end
-      values[i] = v
-    elseif k == "table" then
-      local walked, instead = inner(v, depth)
-      if walked then
-        count = count + 1
-        places[count] = i - 1
-      else
-        values[i] = instead
-      end
-    elseif PLAIN[k] then
-      values[i] = v
-    else
-      values[i] = special(v, k)
-    end
-  end
-  flat[size + 1], flat[size + 2], flat[size + 3] = 1, n, count
-  size = size + 3
-  for i = 1, count do flat[size + i] = places[i] end
-  size = size + count
-  for i = 1, n do flat[size + i] = values[i] end
-  size = size + n
-end
-
-local function put_dict(t, depth)
-  local keys, values, places, n, count = {}, {}, {}, 0, 0
-  local each, from = next, t
-  if bridge.recording then each, from = bridge.ordered_pairs(t) end
-  for key, v in each, from do
-    local kk = type(key)
-    if kk == "number" and not lenient then key = tostring(key) end
-    if kk == "string" or (kk == "number" and not lenient) then
-      n = n + 1
-      keys[n] = key
-      local k = type(v)
-      if k == "number" then
-        if v ~= v or v == huge or v == -huge then v = nil end
-        values[n] = v
-      elseif k == "table" then
-        local walked, instead = inner(v, depth)
-        if walked then
-          count = count + 1
-          places[count] = n - 1
-        else
-          values[n] = instead
-        end
-      elseif PLAIN[k] then
-        values[n] = v
-      else
-        values[n] = special(v, k)
-      end
-    end
-  end
-  flat[size + 1], flat[size + 2], flat[size + 3] = 2, n, count
-  size = size + 3
-  for i = 1, count do flat[size + i] = places[i] end
-  size = size + count
-  for i = 1, n do flat[size + i] = keys[i] end
-  size = size + n
-  for i = 1, n do flat[size + i] = values[i] end
-  size = size + n
+  return true, v
 end
 
 local function only_sequence(t, n)
@@ -246,36 +177,91 @@ local function only_sequence(t, n)
   return true
 end
 
-walk = function(t, depth)
-  if seen[t] then error("Validation error: Circular reference detected", 0) end
-  if depth > MAX_DEPTH then error("Validation error: Maximum nesting depth exceeded", 0) end
-  seen[t] = true
-  local n = rawlen(t)
-  if n > 0 and (not lenient or only_sequence(t, n)) then
-    put_list(t, n, depth)
-  elseif next(t) == nil then
-    flat[size + 1], flat[size + 2], flat[size + 3] = getmetatable(t) == ARRAY and 1 or 3, 0, 0
-    size = size + 3
-  else
-    put_dict(t, depth)
+-- Flattens `t`. `queue` holds the tables in their order, `above` the place of each one's parent.
+local function flatten_all(t, lenient)
+  local is_table, root = inner(t, lenient, 0)
+  if not is_table then return nil, root end
+  local flat, size, queue, above, depths, places = {}, 0, { root }, { 0 }, { 0 }, {}
+  local at, last, count = 1, 1, 0
+
+  -- Queues a table found at `place`; or returns what stands for it.
+  local function child(v, place)
+    local walked, instead = inner(v, lenient, 0)
+    if not walked then return instead end
+    local depth = depths[at] + 1
+    if depth > MAX_DEPTH then error("Validation error: Maximum nesting depth exceeded", 0) end
+    local up = at
+    while up > 0 do
+      if queue[up] == instead then error("Validation error: Circular reference detected", 0) end
+      up = above[up]
+    end
+    last = last + 1
+    queue[last], above[last], depths[last] = instead, at, depth
+    count = count + 1
+    places[count] = place
+    return nil
   end
-  seen[t] = nil
+
+  repeat
+    local table = queue[at]
+    local n, first, kind = rawlen(table), size, 1
+    size, count = size + 3, 0
+    if n > 0 and (not lenient or only_sequence(table, n)) then
+      local plain = getmetatable(table) == nil
+      for i = 1, n do
+        local v
+        if plain then v = table[i] else v = rawget(table, i) end
+        local k = type(v)
+        if k == "number" then
+          if v ~= v or v == huge or v == -huge then v = nil end
+        elseif k == "table" then
+          v = child(v, i - 1)
+        elseif not PLAIN[k] then
+          v = special(v, k, lenient)
+        end
+        flat[size + i] = v
+      end
+      size = size + n
+    elseif next(table) == nil then
+      kind, n = getmetatable(table) == ARRAY and 1 or 3, 0
+    else
+      kind, n = 2, 0
+      local each, from = next, table
+      if bridge.recording then each, from = bridge.ordered_pairs(table) end
+      for key, v in each, from do
+        local kk = type(key)
+        if kk == "number" and not lenient then key, kk = tostring(key), "string" end
+        if kk == "string" then
+          local k = type(v)
+          if k == "number" then
+            if v ~= v or v == huge or v == -huge then v = nil end
+          elseif k == "table" then
+            v = child(v, n)
+          elseif not PLAIN[k] then
+            v = special(v, k, lenient)
+          end
+          flat[size + 1], flat[size + 2] = key, v
+          size, n = size + 2, n + 1
+        end
+      end
+    end
+    flat[first + 1], flat[first + 2], flat[first + 3] = kind, n, count
+    for i = 1, count do flat[size + i] = places[i] end
+    size = size + count
+    at = at + 1
+  until at > last
+  return flat, size
+end
+
+local function flattened(ok, made, n)
+  if ok then return made, n end
+  if interrupted(made) then die() end
+  if type(made) == "string" and find(made, "^Validation error: ") then fail(made) end
+  error(made, 0)
 end
 
 local function flatten(t, as_result)
-  -- A `__tojson` of the script may call the host in the middle: hence the saved state.
-  local outer_flat, outer_size, outer_seen, outer_lenient = flat, size, seen, lenient
-  flat, size, seen, lenient = {}, 0, {}, as_result
-  local ok, walked, instead = pcall(inner, t, 0)
-  local made, n = flat, size
-  flat, size, seen, lenient = outer_flat, outer_size, outer_seen, outer_lenient
-  if not ok then
-    if interrupted(walked) then die() end
-    if type(walked) == "string" and find(walked, "^Validation error: ") then fail(walked) end
-    error(walked, 0)
-  end
-  if walked then return made, n end
-  return nil, instead
+  return flattened(pcall(flatten_all, t, as_result))
 end
 
 local function wire(v, as_result)
@@ -340,6 +326,13 @@ function bridge.release(id)
 end
 
 bridge.wire, bridge.wires, bridge.function_id = wire, wires, function_id
+
+-- The host functions for the other chunks: what a script passes may be a table or a function, and
+-- crosses as everything does.
+bridge.host = {}
+for name, f in next, host do
+  bridge.host[name] = function(...) return f(wires(select("#", ...), ...)) end
+end
 
 -- Tasks and waiting ----------------------------------------------------------------------------
 

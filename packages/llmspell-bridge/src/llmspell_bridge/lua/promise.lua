@@ -93,6 +93,9 @@ methods.isDone = methods.is_done
 function methods.await(promise, timeout_ms)
   local state = state_of[promise]
   if state.status == "pending" then
+    if timeout_ms ~= nil and type(timeout_ms) ~= "number" then
+      return bridge.fail("Validation error: await takes a number of milliseconds")
+    end
     local token = host.local_token(timeout_ms)
     state.waiters[#state.waiters + 1] = token
     await(token)

@@ -388,7 +388,10 @@ if level >= 2 then
       if command == nil then return false end
       return nil, "Permission denied", 1
     end
-    return raw_os.execute(command)
+    if command == nil then return true end
+    local _, how, code = finish(host.run_process(command, false, nil))
+    if how == "exit" and code == 0 then return true, how, code end
+    return nil, how, code
   end
 
   local io = {}
@@ -540,6 +543,7 @@ if level >= 2 then
       file.data, file.pieces = file.data .. concat(file.pieces), {}
       file.at = #file.data + 1
     end
+    if file.process then return true end
     if not file.dirty then return true end
     file.dirty = false
     return finish(host.write_file(file.path, file.data, false))
@@ -555,7 +559,14 @@ if level >= 2 then
     local file = state_of(self)
     file.closed = true
     recorded[self] = nil
-    return settle_file(file)
+    local ok, message = settle_file(file)
+    if not file.process then return ok, message end
+    if file.command then
+      local _
+      _, file.how, file.code = finish(host.run_process(file.command, false, file.data))
+    end
+    if file.how == "exit" and file.code == 0 then return true, "exit", 0 end
+    return nil, file.how, file.code
   end
 
   function recorded_methods.seek(self, whence, offset)
@@ -622,7 +633,20 @@ if level >= 2 then
     if not finish(host.may_spawn()) then
       return nil, "Permission denied: io.popen needs allow_process_spawn", 1
     end
-    return raw_io.popen(command, mode)
+    if type(command) ~= "string" then
+      error("bad argument #1 to 'popen' (string expected)", 2)
+    end
+    mode = mode or "r"
+    if mode ~= "r" and mode ~= "w" then error("bad argument #2 to 'popen' (invalid mode)", 2) end
+    local file = raw_setmetatable({}, recorded_meta)
+    local state = { at = 1, pieces = {}, dirty = false, data = "", process = true }
+    recorded[file] = state
+    if mode == "r" then
+      state.data, state.how, state.code = finish(host.run_process(command, true, nil))
+    else
+      state.writes, state.command = true, command
+    end
+    return file
   end
 
   function io.type(file)
