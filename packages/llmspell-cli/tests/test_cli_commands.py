@@ -701,6 +701,25 @@ def test_config_validate_reports_all_that_is_wrong(shell: Shell) -> None:
     assert "not found" in missing.err
 
 
+def test_config_schema_describes_the_file_for_editors(shell: Shell) -> None:
+    done = shell("config", "schema")
+    assert (done.code, done.err) == (0, "")
+    schema = done.json
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert {"default_engine", "engines", "profiles", "providers", "rag", "runtime"} <= set(
+        schema["properties"]
+    )
+    timeout = schema["$defs"]["Runtime"]["properties"]["script_timeout_seconds"]
+    assert (timeout["default"], timeout["anyOf"][0]) == (
+        300.0,
+        {"type": "number", "exclusiveMinimum": 0},
+    )
+    assert timeout["description"]
+    # What is wrong in the file does not keep anybody from the schema that would tell.
+    shell.file("[runtime]\nscript_timeout_seconds = 'soon'\n", "llmspell.toml")
+    assert shell("config", "schema").json == schema
+
+
 def test_config_paths_and_profiles(shell: Shell) -> None:
     assert "No file found" in shell("config", "paths").out
     shell.file("[profiles.a]\nextends = 'b'\n[profiles.b.app]\nx = 1\n", ".llmspell.toml")

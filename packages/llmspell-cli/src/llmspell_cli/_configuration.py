@@ -25,6 +25,7 @@ app = typer.Typer(
     llmspell config show runtime.security --format json
     llmspell config validate
     llmspell config paths
+    llmspell config schema > llmspell.schema.json
     """,
 )
 
@@ -156,6 +157,15 @@ def _lacking(reading: Reading) -> list[str]:
             "library; configured providers are not affected"
         )
     return found
+
+
+@app.command("schema", cls=Command)
+def schema(ctx: typer.Context) -> None:
+    """The JSON Schema of llmspell.toml, for editors that complete and check."""
+    from llmspell_config import json_schema, settings_class
+
+    invocation: Invocation = ctx.obj
+    invocation.say_json(json_schema(settings_class(invocation.plugins)), indent=2)
 
 
 @app.command("paths", cls=Command)

@@ -126,9 +126,14 @@ def result_text(value: Any) -> str:
         return value
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
+    return _dumped(value)
+
+
+def _dumped(value: Any, **form: Any) -> str:
+    """JSON with sorted keys: a Lua table has no order, and output should be the same twice."""
     import json
 
-    return json.dumps(value, ensure_ascii=False, default=_odd)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_odd, **form)
 
 
 def _odd(value: Any) -> str:
@@ -141,7 +146,11 @@ def shown_result(terminal: Terminal, value: Any) -> str | None:
     if value is not None:
         import json
 
-        parts.append(json.dumps(value, ensure_ascii=False, default=_odd, separators=(",", ":")))
+        parts.append(
+            json.dumps(
+                value, ensure_ascii=False, sort_keys=True, default=_odd, separators=(",", ":")
+            )
+        )
     return "\n".join(parts) if parts else None
 
 
@@ -149,12 +158,8 @@ def say_pretty(
     invocation: Invocation, terminal: Terminal, result: ScriptResult, engine: str
 ) -> None:
     """The decorated form of a result."""
-    import json
-
     if terminal.collected:
         invocation.say(f"Console Output:\n{terminal.collected}\n")
     if result.value is not None:
-        invocation.say(
-            f"Output:\n{json.dumps(result.value, ensure_ascii=False, indent=2, default=_odd)}\n"
-        )
+        invocation.say(f"Output:\n{_dumped(result.value, indent=2)}\n")
     invocation.say(f"Engine: {engine}\nExecution time: {round(result.duration_ms)}ms")

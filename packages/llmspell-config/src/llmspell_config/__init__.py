@@ -20,15 +20,22 @@ if TYPE_CHECKING:
     from llmspell_config._redaction import secret_values as secret_values
     from llmspell_config._resolved import resolved as resolved
     from llmspell_config._sections import PluginsConfig as PluginsConfig
+    from llmspell_config._settings import LayeredSettings as LayeredSettings
+    from llmspell_config._settings import Settings as Settings
+    from llmspell_config._settings import json_schema as json_schema
+    from llmspell_config._settings import settings_class as settings_class
     from llmspell_config._toml import to_toml as to_toml
 
 __all__ = [
     "ConfigGlobal",
+    "LayeredSettings",
     "Place",
     "PluginsConfig",
     "Problem",
     "Reading",
+    "Settings",
     "effective",
+    "json_schema",
     "load",
     "read",
     "redacted",
@@ -36,6 +43,7 @@ __all__ = [
     "restored",
     "search_places",
     "secret_values",
+    "settings_class",
     "to_toml",
 ]
 
@@ -43,11 +51,14 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "ConfigGlobal": "_global",
+        "LayeredSettings": "_settings",
         "Place": "_discovery",
         "PluginsConfig": "_sections",
         "Problem": "_problems",
         "Reading": "_reading",
+        "Settings": "_settings",
         "effective": "_redaction",
+        "json_schema": "_settings",
         "load": "_load",
         "read": "_reading",
         "redacted": "_redaction",
@@ -55,6 +66,7 @@ __getattr__, __dir__ = lazy_exports(
         "restored": "_redaction",
         "search_places": "_discovery",
         "secret_values": "_redaction",
+        "settings_class": "_settings",
         "to_toml": "_toml",
     },
 )

@@ -9,7 +9,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
-_SIZES = {
+SIZES = {
     "": 1,
     "b": 1,
     "kb": 10**3,
@@ -21,10 +21,10 @@ _SIZES = {
     "gib": 2**30,
     "tib": 2**40,
 }
-_SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _QUANTITY = re.compile(r"\s*([+-]?\d[\d_]*(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
-_TRUE = {"true", "1", "yes", "on"}
-_FALSE = {"false", "0", "no", "off"}
+TRUE_WORDS = {"true", "1", "yes", "on"}
+FALSE_WORDS = {"false", "0", "no", "off"}
 
 
 class Misfit(Exception):
@@ -157,8 +157,8 @@ def _truth(value: Any, unit: str) -> bool:
         return value
     if isinstance(value, str):
         word = value.strip().lower()
-        if word in _TRUE or word in _FALSE:
-            return word in _TRUE
+        if word in TRUE_WORDS or word in FALSE_WORDS:
+            return word in TRUE_WORDS
     raise Misfit(f"expected true or false, got {shown(value)}")
 
 
@@ -180,11 +180,11 @@ def _quantity(value: Any, unit: str) -> float:
 
 def _factor(suffix: str, unit: str) -> float | None:
     if unit == "bytes":
-        return _SIZES.get(suffix.lower())
+        return SIZES.get(suffix.lower())
     if unit == "megabytes":
-        size = _SIZES.get(suffix.lower())
+        size = SIZES.get(suffix.lower())
         return None if size is None else size / 10**6
-    seconds = _SECONDS.get(suffix.lower())
+    seconds = SECONDS.get(suffix.lower())
     if seconds is None or unit not in {"seconds", "milliseconds"}:
         return None
     return seconds * 1000 if unit == "milliseconds" else seconds

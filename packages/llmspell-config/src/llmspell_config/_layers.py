@@ -73,14 +73,21 @@ class Settling:
         known: The tree of keys.
         where: The place of a key as it is written, for messages.
         environ: For ``${NAME}``.
+        nulls: Whether None sets a key that may be empty; otherwise it is as if it were not there.
     """
 
     def __init__(
-        self, known: Table, where: Callable[[Path], str], environ: Mapping[str, str]
+        self,
+        known: Table,
+        where: Callable[[Path], str],
+        environ: Mapping[str, str],
+        *,
+        nulls: bool = False,
     ) -> None:
         self._known = known
         self._where = where
         self._environ = environ
+        self._nulls = nulls
         self._made = Settled()
 
     def settle(self, values: Mapping[str, Any]) -> Settled:
@@ -118,6 +125,9 @@ class Settling:
 
     def _setting(self, written: Path, path: Path, key: Key, value: Any) -> None:
         """Keep *value* as the JSON form of what *key* wants, or report why it does not fit."""
+        if value is None and self._nulls and path[0] != "providers":
+            self._null(written, path, key)
+            return
         value = self._resolved(path, value, self._where(written))
         if value is None:
             return
@@ -137,6 +147,14 @@ class Settling:
             self._wrong("rule", written, path, "cannot be zero or less")
             return
         self._put(written, path, plain(fitted))
+
+    def _null(self, written: Path, path: Path, key: Key) -> None:
+        try:
+            convert(None, key.wanted, key.unit)
+        except Misfit as misfit:
+            self._wrong("type", written, path, str(misfit))
+        else:
+            self._made.set(path, None, self._where(written))
 
     def _wrong(self, kind: str, written: Path, path: Path, message: str) -> None:
         self._made.problems.append(Problem(kind, ".".join(path), message, self._where(written)))

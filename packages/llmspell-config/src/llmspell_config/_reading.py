@@ -23,6 +23,9 @@ from llmspell_core import Config, ConfigurationError, PluginIndex, nearest
 if TYPE_CHECKING:
     from llmspell_config._schema import Path
 
+OVERRIDDEN = "command line"
+"""The origin of what `overrides` set."""
+
 _FATAL = frozenset({"type", "rule", "environment"})
 _LONGEST_CHAIN = 10
 
@@ -51,11 +54,15 @@ class Reading:
         """What is legal and probably not meant."""
         return [p for p in self.problems if p.kind in {"advice", "unset"}]
 
+    @property
+    def faults(self) -> list[Problem]:
+        """What `load` refuses: values that do not fit."""
+        return [p for p in self.problems if p.kind in _FATAL]
+
     def raise_first(self) -> None:
-        """Raise for the first fault; unknown keys are none."""
-        for problem in self.problems:
-            if problem.kind in _FATAL:
-                raise problem.error()
+        """Raise for the first of the `faults`."""
+        for problem in self.faults:
+            raise problem.error()
 
     def log_warnings(self) -> None:
         """Log unknown keys and references to variables that are not set."""
@@ -102,9 +109,8 @@ def read(
         _lay_profile(settled, profile, document, known, environment)
     settled.lay(from_environment(known, environment))
     if overrides:
-        settled.lay(
-            Settling(known, lambda _: "command line", environment).settle(_nested(overrides))
-        )
+        above = Settling(known, lambda _: OVERRIDDEN, environment, nulls=True)
+        settled.lay(above.settle(_nested(overrides)))
     home = home_of(place)
     config = Config(
         settled.values, build=build_late, home=home, origin=None if place is None else place.path
