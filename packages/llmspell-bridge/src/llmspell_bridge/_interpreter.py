@@ -411,7 +411,9 @@ class Interpreter:
             self._state.failures.append((message, error))
             return False, encoded
         if exposure.fails == "pair":
-            return True, None, encoded
+            # The string is all the script gets, so what to try must be in it.
+            hint = f"\nHint: {error.hint}" if error.hint else ""
+            return True, None, encoded + hint.encode("utf-8", "surrogateescape")
         try:
             return True, self.converter.push(failure_table(error, message)), encoded
         except ResourceLimitError:
