@@ -11,6 +11,7 @@ from typing import Any
 import lupa.lua54
 
 from llmspell_core import (
+    IO_LOOP,
     Deadline,
     ExecutionContext,
     Plugin,
@@ -169,16 +170,18 @@ def hops(world: World) -> None:
         " t[i] = t0:elapsed() end table.sort(t) return t[100] / 1000"
     )
 
-    async def plain() -> float:
-        took = []
-        for _ in range(200):
-            started = time.perf_counter()
-            await asyncio.sleep(0.01)
-            took.append(time.perf_counter() - started)
-        return statistics.median(took)
-
-    bare = asyncio.run(plain())
-    line("a call of 10 ms, over bare asyncio, p50", f"{(ours / bare - 1) * 100:.2f} %", "< 1 %")
+    loop = IO_LOOP.loop()
+    took = []
+    for _ in range(200):
+        started = time.perf_counter()
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), loop).result()
+        took.append(time.perf_counter() - started)
+    bare = statistics.median(took)
+    line(
+        "call of 10 ms, over one from a Python thread, p50",
+        f"{(ours / bare - 1) * 100:.2f} %",
+        "< 1 %",
+    )
 
 
 def conversion(world: World) -> None:
@@ -190,8 +193,8 @@ def conversion(world: World) -> None:
     give = best(lambda: world.run("local t = Bench.give()"))
     nothing = best(lambda: world.run("local t = big"))
     line(f"json.dumps of a nested table of {len(text) / 1e6:.2f} MB", f"{dumps * 1e3:.1f} ms")
-    line("  Lua → Python", f"{(take - nothing) / dumps:.2f} ×", "≤ 5 ×")
-    line("  Python → Lua", f"{(give - nothing) / dumps:.2f} ×", "≤ 5 ×")
+    line("  Lua → Python", f"{(take - nothing) / dumps:.2f} x", "≤ 5 x")
+    line("  Python → Lua", f"{(give - nothing) / dumps:.2f} x", "≤ 5 x")
 
 
 def loops(world: World) -> None:
