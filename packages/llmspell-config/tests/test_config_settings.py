@@ -40,6 +40,10 @@ class Paint:
     finish: Literal["Matt", "High-Gloss"] = setting("Matt", help="of the surface")
     layers: list[str] = field(default_factory=lambda: ["primer"])
     spares: frozenset[int] = frozenset()
+    coats: list[Depth] = field(default_factory=list)
+    colours: list[Colour] = field(default_factory=list)
+    named: dict[str, Literal["Thick", "Thin"]] = field(default_factory=dict)
+    either: int | Literal["auto"] | None = None
     weights: dict[str, float] = field(default_factory=dict)
     on: bool = True
     anything: Any = None
@@ -359,6 +363,10 @@ finish = "high_gloss"
 layers = "a, b"
 spares = ["1", 2, 2]
 weights = { a = "2", b = 0.5 }
+coats = [{ levels = "4" }, { share = 0.25 }]
+colours = ["BLUE", "dark-red"]
+named = { a = "thick" }
+either = "AUTO"
 on = "${ON:-yes}"
 anything = [1, "x"]
 copy = ["a", "b"]
@@ -399,6 +407,12 @@ def test_the_schema_accepts_what_is_accepted(painted: Any, monkeypatch: pytest.M
     settings = painted()
     assert settings.paint.spares == {1, 2}
     assert settings.paint.depth.share == 0.25
+    assert settings.paint.coats == [Depth(levels=4), Depth(share=0.25)]
+    assert settings.paint.colours == [Colour.BLUE, Colour.DARK_RED]
+    assert (settings.paint.named, settings.paint.either) == ({"a": "Thick"}, "auto")
+    assert load(plugins=PLUGINS).section("paint", Paint) == settings.config().section(
+        "paint", Paint
+    )
     assert list(validator(schema).iter_errors(tomllib.loads(GOOD))) == []
     validator.check_schema(json_schema())
 
@@ -414,6 +428,10 @@ def test_the_schema_accepts_what_is_accepted(painted: Any, monkeypatch: pytest.M
         "[paint]\nfinish = 'shiny'",
         "[paint]\nlayers = 3",
         "[paint]\nweights = { a = [] }",
+        "[paint]\ncolours = ['green']",
+        "[paint]\ncoats = [3]",
+        "[paint]\nnamed = { a = 'fat' }",
+        "[paint]\neither = 'perhaps'",
         "[paint]\non = 'perhaps'",
         "[paint]\non = 1",
         "[paint.depth]\nlevels = -1",

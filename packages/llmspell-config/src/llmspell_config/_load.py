@@ -33,7 +33,7 @@ def load(
     Args:
         path: The file; None asks ``LLMSPELL_CONFIG`` and then the usual places.
         profile: Name of a table ``[profiles.NAME]`` laid over the file.
-        overrides: Settings as nested mappings or by dotted key.
+        overrides: Settings as nested mappings or by dotted key; None where a key may be empty.
         use_files: False ignores all files but *path*.
         environ: The environment; None means that of the process.
         plugins: Where the sections are found; None means what is installed.

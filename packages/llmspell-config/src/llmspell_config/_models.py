@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import partial
 from keyword import iskeyword
-from types import UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -123,16 +122,19 @@ def _options(core: Schema, wanted: Any, unit: str) -> list[Schema]:
     if not core:
         return []
     found: list[Schema] = []
+    words = list(_words(wanted))
     for option in core.get("anyOf", [core]):
         # TOML has no null.
         if option == {"type": "null"}:
             continue
-        for accepted in (option, *_loose(option, unit)):
+        if "$ref" in option and not words:
+            # A dataclass in a list or mapping: its strict form would refuse loose values.
+            option = {"type": "object"}
+        for accepted in (option, *_loose(option, wanted, unit)):
             if accepted not in found:
                 found.append(accepted)
-    words = list(_words(wanted))
-    if words:
-        found.append(_spelled(words))
+        if words and not option.keys().isdisjoint({"$ref", "enum", "const"}):
+            found.append(_spelled(words))
     if {} in found:
         return []
     if {"type": "string"} not in found:
@@ -140,7 +142,7 @@ def _options(core: Schema, wanted: Any, unit: str) -> list[Schema]:
     return found
 
 
-def _loose(option: Schema, unit: str) -> Iterator[Schema]:
+def _loose(option: Schema, wanted: Any, unit: str) -> Iterator[Schema]:
     kind = option.get("type")
     if "enum" in option or "const" in option:
         return
@@ -153,16 +155,16 @@ def _loose(option: Schema, unit: str) -> Iterator[Schema]:
     elif kind == "array":
         # A set that names something twice is a set.
         option.pop("uniqueItems", None)
-        _widen(option, "items", unit)
+        _widen(option, "items", wanted, unit)
         yield {"type": "string"}
     elif kind == "object":
-        _widen(option, "additionalProperties", "")
+        _widen(option, "additionalProperties", wanted, "")
 
 
-def _widen(schema: Schema, name: str, unit: str) -> None:
+def _widen(schema: Schema, name: str, wanted: Any, unit: str) -> None:
     inner = schema.get(name)
     if isinstance(inner, dict):
-        options = _options(cast("Schema", inner), None, unit)
+        options = _options(cast("Schema", inner), wanted, unit)
         schema[name] = {"anyOf": options} if options else {}
 
 
@@ -191,15 +193,15 @@ def _any_case(word: str) -> str:
 
 
 def _words(wanted: Any) -> Iterator[str]:
-    origin = get_origin(wanted)
-    if origin is Literal:
+    """The words that *wanted*, or what it is made of, chooses from."""
+    if get_origin(wanted) is Literal:
         yield from (str(choice) for choice in get_args(wanted))
-    elif origin in (Union, UnionType):
-        for option in get_args(wanted):
-            yield from _words(option)
     elif isinstance(wanted, type) and issubclass(wanted, Enum):
         names = [word for member in wanted for word in (str(member.value), member.name)]
         yield from dict.fromkeys(name.lower() for name in names)
+    else:
+        for part in get_args(wanted):
+            yield from _words(part)
 
 
 def _describe_providers(schema: Schema) -> None:
