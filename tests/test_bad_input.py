@@ -212,6 +212,29 @@ def test_a_read_only_state_directory_is_named(user: User) -> None:
     complains(user.run("exec", "State.set('a', 1)"), "Storage error", ".llmspell")
 
 
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("state.db", ("exec", "return State.get('k')")),
+        ("rag.db", ("exec", "return RAG.search('hello')")),
+        ("runs.db", ("runs", "list")),
+        ("runs.db", ("exec", "--record", "return 1")),
+    ],
+)
+def test_a_damaged_database_is_named_and_left_alone(
+    user: User, file: str, code: tuple[str, ...]
+) -> None:
+    data = user.home / ".llmspell"
+    data.mkdir()
+    (data / file).write_bytes(b"this is not a database" * 300)
+
+    done = user.run(*code)
+
+    complains(done, "Storage error", file)
+    assert "Recorded run" not in done.err
+    assert (data / file).read_bytes() == b"this is not a database" * 300
+
+
 def test_exec_creates_nothing(user: User) -> None:
     assert user.run("exec", "return 1").out == "1\n"
     assert list(user.home.iterdir()) == []

@@ -128,6 +128,14 @@ def test_a_lua_function_is_a_tool_for_scripts_workflows_and_agents(user: User) -
     assert done.out.splitlines() == ["SCRIPT!", "WORKFLOW!\tNESTED!", "AGENT!\t1"]
 
 
+def test_what_is_no_data_is_named_not_emptied(user: User) -> None:
+    assert user.run("exec", "return io.stdout").out == "file (stdout)\n"
+    refused = user.run("exec", "return pcall(JSON.stringify, {io.stdout})").out
+    assert refused == "false\n"
+    done = user.run("exec", "JSON.stringify({io.stdout})")
+    assert "Unsupported Lua type for JSON conversion" in done.err
+
+
 def test_a_tenant_sees_its_own_state_only(user: User) -> None:
     user.run("exec", "State.set('k', 'ours')", env={"LLMSPELL_TENANT_ID": "acme"})
     assert user.run("exec", "return State.get('k')").out == ""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pytest
 from dirty_equals import IsPartialDict
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -399,7 +400,7 @@ paint.bucket = 1
 def test_the_schema_accepts_what_is_accepted(painted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import tomllib
 
-    validator = pytest.importorskip("jsonschema").Draft202012Validator
+    validator = Draft202012Validator
     monkeypatch.setenv("SHARE", "0.25")
     schema = json_schema(painted)
     validator.check_schema(schema)
@@ -442,7 +443,7 @@ def test_the_schema_accepts_what_is_accepted(painted: Any, monkeypatch: pytest.M
 def test_the_schema_refuses_what_is_refused(painted: Any, text: str) -> None:
     import tomllib
 
-    validator = pytest.importorskip("jsonschema").Draft202012Validator
+    validator = Draft202012Validator
     wrote(text)
     assert refused(painted)
     schema = json_schema(painted)

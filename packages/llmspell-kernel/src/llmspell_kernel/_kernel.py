@@ -46,10 +46,10 @@ class _Job:
 
     `run` is set when it writes to the ledger. One that is recorded, replayed or resumed has a
     script state of its own (`state`), because what earlier executions left in the shared one is
-    in no recording; `fresh` services are its own too.
+    in no recording; `fresh` services are its own too. `opened` says whether `run` is in the ledger.
     """
 
-    __slots__ = ("execution", "fresh", "launch", "policy", "run", "services", "state")
+    __slots__ = ("execution", "fresh", "launch", "opened", "policy", "run", "services", "state")
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class _Job:
         self.services = services
         self.policy = policy
         self.run = run
+        self.opened = False
         self.fresh = fresh
         self.state: ScriptState | None = None
 
@@ -276,6 +277,7 @@ class Kernel:
         try:
             if job.run is not None:
                 self.services.ledger.open_run(job.run)
+                job.opened = True
             context = ExecutionContext(
                 job.services,
                 effects=job.policy,
@@ -355,6 +357,10 @@ class Kernel:
             if not isinstance(policy, Resuming):
                 job.execution.unused = policy.unused()
         if job.run is None:
+            return error
+        if not job.opened:
+            # Nothing was written, so there is no run to name.
+            job.execution.run_id = None
             return error
         run_id = job.run.run_id
         if isinstance(error, LLMSpellError):

@@ -32,6 +32,7 @@ local LIMITS = { soft = huge }         -- KiB of heap above which a call to the 
 
 local weak_keys, weak_values = { __mode = "k" }, { __mode = "v" }
 local objects = setmetatable({}, weak_keys)    -- handle → Python object
+local opaque = setmetatable({}, weak_keys)     -- tables that stand for files: no data
 local handles = setmetatable({}, weak_values)  -- id of a Python object → handle
 local texts = setmetatable({}, weak_keys)      -- record → its text
 local function_ids = setmetatable({}, weak_keys)
@@ -45,7 +46,7 @@ objects[NULL] = host.null
 
 local bridge = {
   NULL = NULL, ARRAY = ARRAY, LIMITS = LIMITS, running = running,
-  objects = objects, texts = texts, waiting = waiting, task_of = task_of,
+  objects = objects, opaque = opaque, texts = texts, waiting = waiting, task_of = task_of,
 }
 
 -- Errors ---------------------------------------------------------------------------------------
@@ -150,6 +151,10 @@ local function inner(v, lenient, depth)
   if object ~= nil then
     if lenient then return false, tostring(v) end
     return false, object
+  end
+  if opaque[v] then
+    if lenient then return false, tostring(v) end
+    error("Validation error: Unsupported Lua type for JSON conversion: userdata", 0)
   end
   local meta = getmetatable(v)
   if type(meta) == "table" then

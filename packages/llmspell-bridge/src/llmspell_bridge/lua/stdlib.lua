@@ -405,6 +405,7 @@ if level >= 2 then
       __tostring = function() return "file (" .. name .. ")" end,
     })
     streams[file] = name
+    bridge.opaque[file] = true
     return file
   end
 
@@ -592,6 +593,7 @@ if level >= 2 then
       data = found or ""
     end
     local file = raw_setmetatable({}, recorded_meta)
+    bridge.opaque[file] = true
     recorded[file] = { path = real_path, data = data, at = 1, pieces = {}, dirty = truncates,
       writes = mode ~= "r" and mode ~= "rb", append = sub(mode, 1, 1) == "a" }
     return file
@@ -639,6 +641,7 @@ if level >= 2 then
     mode = mode or "r"
     if mode ~= "r" and mode ~= "w" then error("bad argument #2 to 'popen' (invalid mode)", 2) end
     local file = raw_setmetatable({}, recorded_meta)
+    bridge.opaque[file] = true
     local state = { at = 1, pieces = {}, dirty = false, data = "", process = true }
     recorded[file] = state
     if mode == "r" then
