@@ -151,6 +151,19 @@ def calls(world: World) -> None:
     line("  over raw lupa", f"{(ours - raw) * 1e6:.2f} µs", "≤ 2 µs")
 
 
+def python_hops(count: int) -> list[float]:
+    async def nothing() -> None:
+        pass
+
+    loop = IO_LOOP.loop()
+    took = []
+    for _ in range(count):
+        started = time.perf_counter()
+        asyncio.run_coroutine_threadsafe(nothing(), loop).result()
+        took.append(time.perf_counter() - started)
+    return took
+
+
 def hops(world: World) -> None:
     code = (
         "local t = {} for i = 1, 3000 do local t0 = Debug.timer('h') Bench.hop(i)"
@@ -158,6 +171,8 @@ def hops(world: World) -> None:
     )
     world.run(code)
     line("hop to the loop and back, p50", f"{world.run(code):.0f} µs", "≤ 100 µs")
+    bare = statistics.median(python_hops(3000))
+    line("  the same from a Python thread", f"{bare * 1e6:.0f} µs")
     took = world.run("return Bench.call_back(function(n) return n end, 3000)")
     line(
         "callback into Lua from the loop, p50",
