@@ -178,3 +178,14 @@ def test_the_python_example_answers_from_the_documents(user: User) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "Source: docs/" in done.stdout
+
+
+def test_a_tenant_finds_its_own_documents_only(user: User) -> None:
+    ours, theirs = {"LLMSPELL_TENANT_ID": "acme"}, {"LLMSPELL_TENANT_ID": "other"}
+    stored = user.run("exec", "RAG.ingest({text = 'the blue whale', id = 'w'})", env=ours)
+    assert stored.code == 0, stored.err
+    search = "local r = RAG.search('blue whale') return #r"
+
+    assert user.run("exec", search, env=ours).out == "1\n"
+    assert user.run("exec", search, env=theirs).out == "0\n"
+    assert user.run("exec", search).out == "0\n"
