@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Format, lint and the tests of the packages. Under two minutes on two cores.
+# Format, lint and the tests of the packages, but those that start or kill processes or work for
+# seconds. Under two minutes on two cores.
 set -euo pipefail
 . "$(dirname "$0")/steps.sh"
 find_uv
@@ -7,5 +8,5 @@ uv sync --quiet
 
 step format in_environment ruff format --check --exclude '*.md' .
 step lint in_environment ruff check .
-step tests in_environment pytest -q -n auto packages examples
+step tests in_environment pytest -q -n auto -m "not slow and not soak" packages examples
 conclude

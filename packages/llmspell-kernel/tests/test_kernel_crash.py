@@ -22,6 +22,8 @@ from llmspell_core import (
 )
 from llmspell_kernel import Kernel
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 SCRIPT = """
 import os

@@ -497,6 +497,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 async def test_killed_ingestion_leaves_every_document_complete_or_absent(world: Any) -> None:
     chance = random.Random(4)
     words = [

@@ -272,6 +272,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 async def test_processes_on_one_index_lose_and_damage_nothing(tmp_path: Path, opened: Open) -> None:
     path = str(tmp_path / "rag.db")
     running = [

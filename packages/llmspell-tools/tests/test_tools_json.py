@@ -98,6 +98,7 @@ async def test_endless_jq_program_ends_with_its_time(services, context):
 
 
 @needs_jq
+@pytest.mark.slow
 async def test_jq_program_cannot_eat_the_memory(services, context):
     from llmspell_core import LLMSpellError
 

@@ -12,6 +12,8 @@ from llmspell_core import EffectClass, Replaying
 from llmspell_testing import LedgerDouble, make_context, recorded_and_replayed
 from llmspell_workflows import SequentialWorkflow, Step
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("killed_workflow.py")
 
 

@@ -418,6 +418,7 @@ async def test_loops_from_python(world):
         assert result.fields["iterations"] == count
 
 
+@pytest.mark.slow
 async def test_ten_thousand_iterations_keep_only_what_was_asked_for(world):
     seen = 0
 
