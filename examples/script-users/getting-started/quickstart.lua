@@ -11,7 +11,7 @@ local function heading(text)
 end
 
 local function excerpt(text, width)
-  local line = text:gsub("%s+", " ")
+  local line = text:gsub("^#+[^\n]*%s*", ""):gsub("%s+", " ")
   if #line <= width then return line end
   return line:sub(1, width):gsub("%s%S*$", "") .. " …"
 end
