@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -138,7 +139,6 @@ def test_a_replay_with_a_model_asks_nobody(reader: User, model_server: Any) -> N
 
 
 def _without_network() -> tuple[str, ...]:
-    import subprocess
-
-    works = subprocess.run([*OFFLINE, "true"], capture_output=True, check=False).returncode == 0
-    return OFFLINE if works else ()
+    if subprocess.run([*OFFLINE, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets nobody take the network away (unshare)")
+    return OFFLINE

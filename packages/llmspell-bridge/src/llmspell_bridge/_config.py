@@ -29,7 +29,6 @@ class LuaConfig:
         unit="bytes",
         above_zero=True,
     )
-    enable_debug: bool = setting(False, help="Debug hooks")
     timeout_ms: int = setting(
         30_000,
         help="Time limit of an execution that has no other",
@@ -38,7 +37,6 @@ class LuaConfig:
     )
     security_level: str = setting("Safe", help="Safe, Privileged or Unrestricted")
     sandbox_mode: bool | None = setting(None, help="false: the whole standard library")
-    max_instructions: int | None = setting(None, help="Accepted, not enforced")
 
     @property
     def level(self) -> int:

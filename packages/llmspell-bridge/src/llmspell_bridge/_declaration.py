@@ -376,7 +376,6 @@ class Method:
     rest: Convert | None
     exposure: Exposure
     is_async: bool
-    doc: str | None
 
     @property
     def arity(self) -> int:
@@ -517,7 +516,6 @@ def _compile(cls: Any) -> Declaration:
                 rest=rest,
                 exposure=exposure,
                 is_async=bool(member.__code__.co_flags & _COROUTINE),
-                doc=member.__doc__,
             )
         )
     index = members.get("__script_index__")

@@ -58,11 +58,6 @@ class Interrupter:
         self._library.lua_sethook(address, self._hook, _MASKCOUNT, 1)
         return True
 
-    def disarm(self, address: int) -> None:
-        """Take the hook away (only LuaJIT's is shared and outlives the coroutine)."""
-        if self.available():
-            self._library.lua_sethook(address, None, 0, 0)
-
     def running(self, table: int, probe: int) -> int:
         """The address of the coroutine in slot 1 of the Lua *table*, 0 when there is none.
 

@@ -97,12 +97,12 @@ FREE_TABLES = frozenset(
 """Tables that files may hold and scripts may read, whether or not a package declares them."""
 
 FREE_INSIDE: Mapping[str, str] = {
-    "runtime": "debug description events hooks log_level memory name performance_monitoring "
-    "sessions strict_validation use_global_io_runtime",
+    "runtime": "debug description enable_streaming events hooks log_level memory name "
+    "performance_monitoring sessions strict_validation use_global_io_runtime",
     "runtime.state_persistence": "backup backup_enabled backup_on_migration backup_retention "
     "compression encryption flush_interval migration_enabled performance postgres sled sqlite",
     "engines": "javascript",
-    "engines.lua": "max_instructions sandbox_mode",
+    "engines.lua": "enable_debug max_instructions sandbox_mode",
     "tools": "auto_discover cache_metadata cache_size_mb rate_limit_per_minute reload_on_change "
     "tool_directories",
     "rag": "backup cache debug embeddings monitoring multi_tenant_settings performance profiles "

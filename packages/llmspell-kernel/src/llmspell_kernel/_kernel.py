@@ -146,21 +146,19 @@ class Kernel:
             record: Write everything it takes from or does to the world to the run ledger, so
                 that it can be replayed and resumed.
             timeout_seconds: How long it may take; None: ``runtime.script_timeout_seconds``.
+                ``runtime.security.max_execution_time_ms``, where set, bounds both.
 
         Raises:
             NotFoundError, ConfigurationError: for an engine that is not installed. All that
                 happens later comes from the execution.
         """
         name = engine_name(self.services, source, engine)
-        settings = self.services.config.section("runtime", RuntimeConfig)
         script = os.path.basename(source.path) if source.path else "<inline>"
         launch = Launch(
             source,
             arguments or ScriptArguments(script=script),
             engine=name,
-            timeout_seconds=settings.script_timeout_seconds
-            if timeout_seconds is None
-            else timeout_seconds,
+            timeout_seconds=_time_limit(self.services.config, timeout_seconds),
             tenant=_tenant(self.services),
             settings=recordable(self.services.config, self.services.secrets) if record else {},
             home=self.services.config.home if record else "",
@@ -414,6 +412,15 @@ class Kernel:
         import asyncio
 
         await asyncio.to_thread(self.close)
+
+
+def _time_limit(config: Config, asked: float | None) -> float:
+    seconds = asked
+    if seconds is None:
+        seconds = config.section("runtime", RuntimeConfig).script_timeout_seconds
+    # A default of the policy must not shorten what somebody set: only a set value bounds.
+    most = config.get("runtime.security.max_execution_time_ms")
+    return seconds if most is None else min(seconds, most / 1000)
 
 
 def _tenant(services: Services) -> str | None:

@@ -24,4 +24,3 @@ class RuntimeConfig:
         unit="seconds",
         above_zero=True,
     )
-    enable_streaming: bool = setting(True, help="Print answers while they grow, as --stream does")

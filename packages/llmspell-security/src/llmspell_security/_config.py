@@ -21,7 +21,7 @@ class RuntimeSecurityConfig:
     )
     allow_network_access: bool = setting(
         True,
-        help="let scripts open connections of their own",
+        help="told to scripts by Config.isNetworkAccessAllowed; their library has no sockets",
         env=("LLMSPELL_ALLOW_NETWORK_ACCESS",),
     )
     allow_process_spawn: bool = setting(
@@ -38,7 +38,7 @@ class RuntimeSecurityConfig:
     )
     max_execution_time_ms: int | None = setting(
         300_000,
-        help="how long a script may run; unset means no limit",
+        help="how long a script may run at most, whatever runtime.script_timeout_seconds says",
         env=("LLMSPELL_MAX_EXECUTION_TIME_MS",),
         unit="milliseconds",
         above_zero=True,
