@@ -77,7 +77,7 @@ async def test_the_model_reverses_the_last_question() -> None:
     )
     chunks = [chunk async for chunk in provider.stream(request, make_context())]
     assert [chunk.text for chunk in chunks] == ["c", " b", " a", ""]
-    assert await provider.models() == ["words"]
+    assert [model.id for model in await provider.models()] == ["words"]
     with pytest.raises(ProviderError, match="mine was given no user message"):
         await provider.chat(ChatRequest("words", (Message("system", "x"),)), make_context())
 

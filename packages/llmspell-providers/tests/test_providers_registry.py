@@ -19,6 +19,7 @@ from llmspell_core import (
     ExecutionCancelled,
     LLMTimeoutError,
     Message,
+    ModelInfo,
     NetworkError,
     Plugin,
     PluginIndex,
@@ -542,4 +543,4 @@ async def test_closing_closes_every_provider_and_raises_the_first_failure() -> N
 
 
 async def test_wrappers_pass_on_what_they_do_not_change() -> None:
-    assert await Recorded(ScriptedProvider(name="s")).models() == ["s"]
+    assert await Recorded(ScriptedProvider(name="s")).models() == [ModelInfo("s")]

@@ -12,6 +12,7 @@ from llmspell_core import (
     ChatResponse,
     ExecutionCancelled,
     Message,
+    ModelInfo,
     Parameter,
     PluginIndex,
     ProviderError,
@@ -167,7 +168,7 @@ async def test_echo_is_installed_under_two_names() -> None:
         provider = index.load("llmspell.providers", name)(
             ProviderSettings(name, name, default_model=f"{name}-model"), make_services()
         )
-        assert (provider.name, await provider.models()) == (name, [f"{name}-model"])
+        assert (provider.name, await provider.models()) == (name, [ModelInfo(f"{name}-model")])
 
 
 def test_echo_and_the_doubles_need_no_pytest() -> None:
@@ -258,4 +259,4 @@ async def test_scripted_remembers_that_it_was_closed() -> None:
     provider = ScriptedProvider()
     await provider.aclose()
     assert provider.closed
-    assert await provider.models() == ["scripted"]
+    assert await provider.models() == [ModelInfo("scripted")]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from llmspell_core import ChatChunk, ChatRequest, ChatResponse, Provider, ProviderError, Usage
+from llmspell_core import (
+    ChatChunk,
+    ChatRequest,
+    ChatResponse,
+    ModelInfo,
+    Provider,
+    ProviderError,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext, ProviderSettings, Services
@@ -47,6 +55,6 @@ class ReverseProvider(Provider):
         usage = Usage(prompt, len(words), cost=0.0, estimated=True)
         yield ChatChunk(response=ChatResponse("".join(said), request.model, usage=usage))
 
-    async def models(self) -> list[str]:
-        """The models it offers, sorted."""
-        return ["words"]
+    async def models(self) -> list[ModelInfo]:
+        """The models it offers, by id."""
+        return [ModelInfo("words")]

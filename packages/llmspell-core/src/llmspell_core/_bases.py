@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from llmspell_core._chat import Provider, ProviderInfo
 from llmspell_core._component import Agent, Tool, ToolResult, Workflow
+from llmspell_core._provider import Provider, ProviderInfo
 from llmspell_core._stores import StorageBackend
 
 if TYPE_CHECKING:

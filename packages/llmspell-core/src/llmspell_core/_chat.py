@@ -1,19 +1,12 @@
-"""The vocabulary of model calls, and the base of model providers."""
+"""The vocabulary of model calls."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from llmspell_core._component import ToolSchema
-from llmspell_core._errors import ProviderError
-from llmspell_core._values import Usage
-
-if TYPE_CHECKING:
-    from llmspell_core._context import ExecutionContext
-    from llmspell_core._services import Services
+from llmspell_core._values import Media, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +27,8 @@ class Message:
     """One message. `role` is ``system``, ``user``, ``assistant`` or ``tool``.
 
     An assistant message may hold `tool_requests`; a tool message answers the one whose id is
-    `tool_request_id`.
+    `tool_request_id`. `carry` is what the vendor wants back with an assistant message, as
+    `ChatResponse.carry` gave it: signed reasoning and the like.
     """
 
     role: str
@@ -42,6 +36,8 @@ class Message:
     tool_requests: tuple[ToolRequest, ...] = ()
     tool_request_id: str | None = None
     name: str | None = None
+    media: tuple[Media, ...] = ()
+    carry: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that are set."""
@@ -52,6 +48,10 @@ class Message:
             made["tool_request_id"] = self.tool_request_id
         if self.name is not None:
             made["name"] = self.name
+        if self.media:
+            made["media"] = [m.to_dict() for m in self.media]
+        if self.carry is not None:
+            made["carry"] = self.carry
         return made
 
 
@@ -59,7 +59,10 @@ class Message:
 class ChatRequest:
     """What a model is asked. Sampling settings that are None are not sent.
 
-    `extra` goes to the provider as it is.
+    `tool_choice` is ``auto``, ``none``, ``required`` or the name of a tool. `response_format`
+    is ``{"type": "json_object"}`` or ``{"type": "json_schema", "json_schema": {"name", "schema",
+    "strict"?}}``; each provider writes it as its vendor wants it. `extra` goes into the
+    vendor's request as it is. `timeout_seconds` bounds the whole call.
     """
 
     model: str
@@ -98,7 +101,10 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """What a model answered. `finish_reason`: ``stop, length, tool_calls, content_filter``."""
+    """What a model answered. `finish_reason`: ``stop, length, tool_calls, content_filter``.
+
+    `reasoning` is what it let be seen of its thinking; `carry` see `Message`.
+    """
 
     content: str
     model: str
@@ -106,6 +112,8 @@ class ChatResponse:
     finish_reason: str = "stop"
     usage: Usage | None = None
     request_id: str | None = None
+    reasoning: str = ""
+    carry: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, for the run ledger."""
@@ -116,6 +124,8 @@ class ChatResponse:
             "finish_reason": self.finish_reason,
             "usage": None if self.usage is None else self.usage.to_dict(),
             "request_id": self.request_id,
+            "reasoning": self.reasoning,
+            "carry": self.carry,
         }
 
     @classmethod
@@ -129,102 +139,72 @@ class ChatResponse:
             values["finish_reason"],
             None if usage is None else Usage.from_dict(usage),
             values["request_id"],
+            values["reasoning"],
+            values["carry"],
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ChatChunk:
-    """A piece of a streamed answer: a text delta, or at the end the whole `response`."""
+    """A piece of a streamed answer: a delta of the text or of the reasoning, or at the end the
+    whole `response`.
+    """
 
     text: str = ""
     response: ChatResponse | None = None
+    reasoning: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, for the run ledger."""
         whole = None if self.response is None else self.response.to_dict()
-        return {"text": self.text, "response": whole}
+        return {"text": self.text, "response": whole, "reasoning": self.reasoning}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ChatChunk:
         """The inverse of `to_dict`."""
         whole = values["response"]
-        return cls(values["text"], None if whole is None else ChatResponse.from_dict(whole))
+        return cls(
+            values["text"],
+            None if whole is None else ChatResponse.from_dict(whole),
+            values["reasoning"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderInfo:
-    """A provider as scripts and commands list it. `available`: enabled, and its key is known."""
+class EmbeddingRequest:
+    """Texts to turn into vectors; `dimensions` asks for shorter ones where the model can."""
 
-    name: str
-    provider_type: str
-    enabled: bool = True
-    available: bool = True
-    default_model: str | None = None
-    base_url: str | None = None
-    supports_streaming: bool = True
-    supports_multimodal: bool = False
-    supports_tools: bool = True
-    max_context_tokens: int | None = None
-    max_output_tokens: int | None = None
-    models: tuple[str, ...] = ()
+    model: str
+    inputs: tuple[str, ...]
+    dimensions: int | None = None
 
-
-class Provider(ABC):
-    """A model back end, configured: knows its URL and key, keeps its connections.
-
-    Subclasses write `stream`; `chat` collects it, unless the back end has a better way.
-    """
-
-    name: str
-
-    @abstractmethod
-    def stream(self, request: ChatRequest, context: ExecutionContext) -> AsyncIterator[ChatChunk]:
-        """Ask, and yield text deltas as they arrive, then one chunk with the whole response.
-
-        Raises:
-            ProviderError, NetworkError, RateLimitError, LLMTimeoutError, ConfigurationError:
-                never an answer that only looks like one.
-        """
-
-    async def chat(self, request: ChatRequest, context: ExecutionContext) -> ChatResponse:
-        """Ask and wait for the whole answer. Raises as `stream`."""
-        async for chunk in self.stream(request, context):
-            if chunk.response is not None:
-                return chunk.response
-        raise ProviderError(
-            f"{self.name} ended its answer without completing it",
-            provider=self.name,
-            kind="protocol",
-        )
-
-    async def models(self) -> list[str]:
-        """The models it offers, sorted."""
-        raise ProviderError(
-            f"{self.name} cannot list its models", provider=self.name, kind="unsupported"
-        )
-
-    async def aclose(self) -> None:
-        """Close its connections."""
+    def to_dict(self) -> dict[str, Any]:
+        """The canonical request."""
+        return {"model": self.model, "inputs": list(self.inputs), "dimensions": self.dimensions}
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderSettings:
-    """What a provider is built from. `options` are the keys nobody else understood."""
+class EmbeddingResponse:
+    """One vector for each input, in order, as the vendor gave them (not normalised)."""
 
-    name: str
-    provider_type: str
-    base_url: str | None = None
-    api_key: str | None = None
-    default_model: str | None = None
-    timeout_seconds: float = 30.0
-    max_retries: int = 3
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    vectors: tuple[tuple[float, ...], ...]
+    model: str
+    usage: Usage | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, for the run ledger."""
+        return {
+            "vectors": [list(v) for v in self.vectors],
+            "model": self.model,
+            "usage": None if self.usage is None else self.usage.to_dict(),
+        }
 
-class ProviderFactory(Protocol):
-    """What the entry-point group ``llmspell.providers`` holds."""
-
-    def __call__(self, settings: ProviderSettings, services: Services) -> Provider:
-        """Make the provider; no I/O."""
-        ...
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> EmbeddingResponse:
+        """The inverse of `to_dict`."""
+        usage = values["usage"]
+        return cls(
+            tuple(tuple(v) for v in values["vectors"]),
+            values["model"],
+            None if usage is None else Usage.from_dict(usage),
+        )

@@ -269,6 +269,7 @@ class Tool(BaseAgent):
     category: str = "utility"
     security_level: SecurityLevel = SecurityLevel.SAFE
     effect_class: EffectClass = EffectClass.PURE
+    destructive: bool = False
     aliases: tuple[str, ...] = ()
     timeout_seconds: float = 30.0
 
@@ -288,6 +289,14 @@ class Tool(BaseAgent):
     def effect_of(self, parameters: Mapping[str, Any]) -> EffectClass:
         """The effect class of this call, where it depends on the operation."""
         return self.effect_class
+
+    def destructive_of(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether this call overwrites or removes what was there before."""
+        return self.destructive
+
+    def read_only_of(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether this call leaves the world as it was; so for the class ``pure``."""
+        return self.effect_of(parameters) is EffectClass.PURE
 
     @property
     def metadata(self) -> ComponentMetadata:

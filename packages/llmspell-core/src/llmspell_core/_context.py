@@ -8,12 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from llmspell_core._approval import ApprovalPolicy
 from llmspell_core._effects import JSON_CODEC, Codec, EffectPolicy, Passing
 from llmspell_core._errors import ExecutionCancelled, LLMTimeoutError
 from llmspell_core._ledger import EffectClass
 
 if TYPE_CHECKING:
+    from llmspell_core._budget import Budget
     from llmspell_core._services import Services
+
+_ASK_AS_CONFIGURED = ApprovalPolicy()
 
 T = TypeVar("T")
 
@@ -106,11 +110,15 @@ class ExecutionContext:
     """What an execution carries: who it is for, how long it may take, what it is recorded by.
 
     Hooks, events, state scopes, tracing and replay read it; nobody guesses from globals.
-    `path` is the place in the tree of spans, see `Intent`. Everything a run takes from or does
+    `budget` is what it may spend on models, None for no limit; `approval` says who is asked before
+    calls that cannot be taken back. `path` is the place in the tree of spans, see `Intent`.
+    Everything a run takes from or does
     to the world goes through `effect`, `effect_stream`, `observe`; `span` groups it.
     """
 
     __slots__ = (
+        "approval",
+        "budget",
         "cancel",
         "conversation_id",
         "correlation_id",
@@ -140,6 +148,8 @@ class ExecutionContext:
         deadline: Deadline | None = None,
         cancel: CancelSignal | None = None,
         data: dict[str, Any] | None = None,
+        budget: Budget | None = None,
+        approval: ApprovalPolicy | None = None,
     ) -> None:
         self.services = services
         self.effects: EffectPolicy = effects or Passing()
@@ -152,6 +162,8 @@ class ExecutionContext:
         self.deadline = deadline or Deadline(None)
         self.cancel = cancel or CancelSignal()
         self.data: dict[str, Any] = {} if data is None else data
+        self.budget = budget
+        self.approval = approval or _ASK_AS_CONFIGURED
         self.path = ""
         self.depth = 0
 
@@ -162,6 +174,8 @@ class ExecutionContext:
         deadline: Deadline | None = None,
         cancel: CancelSignal | None = None,
         data: dict[str, Any] | None = None,
+        budget: Budget | None = None,
+        approval: ApprovalPolicy | None = None,
     ) -> ExecutionContext:
         """A context for a part of this execution; what is not given is inherited.
 
@@ -180,6 +194,8 @@ class ExecutionContext:
         inner.conversation_id = self.conversation_id
         inner.path = self.path if path is None else path
         inner.cancel = self.cancel if cancel is None else cancel
+        inner.budget = self.budget if budget is None else budget
+        inner.approval = self.approval if approval is None else approval
         inner.deadline = self.deadline
         inner.depth = self.depth + 1
         inner.data = {**self.data, **data} if data else self.data.copy()

@@ -65,12 +65,15 @@ class ComponentMetadata:
 class Usage:
     """Tokens and money of model calls. `cost` is in US dollars, None when the price is unknown.
 
-    `estimated` marks token counts that the provider did not report.
+    `cached_tokens` (read from the vendor's prompt cache) and `cache_write_tokens` (written to
+    it) are parts of `prompt_tokens`, `reasoning_tokens` of `completion_tokens`, whatever way
+    the vendor counts. `estimated` marks token counts that the provider did not report.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     cost: float | None = None
     estimated: bool = False
@@ -87,6 +90,7 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.cached_tokens + other.cached_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             None if unknown else (self.cost or 0.0) + (other.cost or 0.0),
             self.estimated or other.estimated,
@@ -99,6 +103,7 @@ class Usage:
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
             "cached_tokens": self.cached_tokens,
+            "cache_write_tokens": self.cache_write_tokens,
             "reasoning_tokens": self.reasoning_tokens,
             "cost": self.cost,
             "estimated": self.estimated,
@@ -142,12 +147,42 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """An image, a sound or a file that goes with a text: its bytes, or where they are.
+
+    `media_type` is the IANA name, ``image/png``. Exactly one of `data` and `url` is set.
+    """
+
+    media_type: str
+    data: bytes | None = None
+    url: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """``image``, ``audio``, ``video``, ``text`` or ``application``."""
+        return self.media_type.partition("/")[0]
+
+    def base64(self) -> str:
+        """`data` in base64; empty for a URL."""
+        from base64 import b64encode
+
+        return b64encode(self.data or b"").decode("ascii")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form: ``{media_type, url}`` or ``{media_type, base64}``."""
+        if self.url is not None:
+            return {"media_type": self.media_type, "url": self.url}
+        return {"media_type": self.media_type, "base64": self.base64()}
+
+
+@dataclass(frozen=True, slots=True)
 class AgentInput:
     """What a component is asked. A bare ``str`` is accepted wherever this is."""
 
     text: str = ""
     parameters: dict[str, Any] = field(default_factory=dict[str, Any])
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    media: tuple[Media, ...] = ()
 
     @classmethod
     def of(cls, value: AgentInput | str) -> AgentInput:

@@ -13,6 +13,7 @@ from llmspell_core import (
     Codec,
     EffectClass,
     LLMSpellError,
+    ModelInfo,
     NetworkError,
     Provider,
     ProviderError,
@@ -31,7 +32,7 @@ class _Wrapper(Provider):
         self.name = inner.name
         self._inner = inner
 
-    async def models(self) -> list[str]:
+    async def models(self) -> list[ModelInfo]:
         return await self._inner.models()
 
     async def aclose(self) -> None:

@@ -11,6 +11,7 @@ from llmspell_core import (
     ChatRequest,
     ChatResponse,
     Message,
+    ModelInfo,
     Provider,
     ToolRequest,
     Usage,
@@ -75,9 +76,9 @@ class EchoProvider(Provider):
             )
         )
 
-    async def models(self) -> list[str]:
+    async def models(self) -> list[ModelInfo]:
         """One: the default model, else the provider's own name."""
-        return list(self._models)
+        return [ModelInfo(model) for model in self._models]
 
 
 def _turn(request: ChatRequest) -> tuple[Message, ...]:

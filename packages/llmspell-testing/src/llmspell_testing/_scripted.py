@@ -12,6 +12,7 @@ from llmspell_core import (
     ChatRequest,
     ChatResponse,
     LLMSpellError,
+    ModelInfo,
     Provider,
     ToolRequest,
     Usage,
@@ -119,9 +120,9 @@ class ScriptedProvider(Provider):
         content = "".join(reply.pieces) if reply.pieces else reply.text
         return ChatResponse(content, request.model, tuple(tools), reason, reply.usage)
 
-    async def models(self) -> list[str]:
+    async def models(self) -> list[ModelInfo]:
         """One, called as the provider."""
-        return [self.name]
+        return [ModelInfo(self.name)]
 
     async def aclose(self) -> None:
         """Remember that it was closed."""

@@ -170,7 +170,7 @@ class ProviderSuite:
 
     async def test_models_are_sorted_or_unsupported(self, provider: Provider) -> None:
         try:
-            models = await provider.models()
+            models = [model.id for model in await provider.models()]
         except ProviderError as error:
             kind, models = error.kind, []
         else:
