@@ -172,6 +172,12 @@ if TYPE_CHECKING:
         script_global,
         script_object,
     )
+    from llmspell_core._script_tests import (
+        SCRIPT_TESTS,
+        ScriptTest,
+        ScriptTests,
+        find_script_tests,
+    )
     from llmspell_core._secrets import (
         Secrets,
     )
@@ -296,6 +302,7 @@ __all__ = [  # noqa: RUF022 - sorted
     "RunLedger",
     "RunRecord",
     "RunStatus",
+    "SCRIPT_TESTS",
     "ScriptArguments",
     "ScriptEngine",
     "ScriptError",
@@ -304,6 +311,8 @@ __all__ = [  # noqa: RUF022 - sorted
     "ScriptHost",
     "ScriptResult",
     "ScriptState",
+    "ScriptTest",
+    "ScriptTests",
     "Secrets",
     "Security",
     "SecurityError",
@@ -344,6 +353,7 @@ __all__ = [  # noqa: RUF022 - sorted
     "data_directory",
     "digest",
     "exposed",
+    "find_script_tests",
     "from_canonical",
     "lazy_exports",
     "nearest",
@@ -450,6 +460,7 @@ _HOMES = {
     "RunLedger": "_ledger",
     "RunRecord": "_ledger",
     "RunStatus": "_ledger",
+    "SCRIPT_TESTS": "_script_tests",
     "ScriptArguments": "_script",
     "ScriptEngine": "_script",
     "ScriptError": "_errors",
@@ -458,6 +469,8 @@ _HOMES = {
     "ScriptHost": "_script",
     "ScriptResult": "_script",
     "ScriptState": "_script",
+    "ScriptTest": "_script_tests",
+    "ScriptTests": "_script_tests",
     "Secrets": "_secrets",
     "Security": "_bases",
     "SecurityError": "_errors",
@@ -498,6 +511,7 @@ _HOMES = {
     "data_directory": "_config",
     "digest": "_canonical",
     "exposed": "_script",
+    "find_script_tests": "_script_tests",
     "from_canonical": "_canonical",
     "nearest": "_errors",
     "new_id": "_context",
