@@ -28,6 +28,7 @@ from llmspell_core import (
 if TYPE_CHECKING:
     from llmspell_bridge._lua_state import LuaState
     from llmspell_bridge._portal import Task
+    from llmspell_bridge._testing import Testing
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "lua")
 _CHUNKS = ("core", "promise", "stdlib", "natives")
@@ -90,6 +91,7 @@ class Interpreter:
         self.release = functions["release"]
         self._classes: dict[type, int] = {}
         self._instances: dict[str, Any] = {}
+        self._tests: Testing | None = None
         describe = self._runtime.eval(
             b"function(running) running[2] = coroutine.create(function() end)"
             b" return string.format('%p %p', running, running[2]) end"
@@ -196,6 +198,7 @@ class Interpreter:
             "live_set": self._live_set,
             "live_len": len,
             "live_keys": self._live_keys,
+            "testing": self._testing,
             **state.sandbox.functions(),
         }
         self._host = {name.encode(): self._guarded(f, name) for name, f in functions.items()}
@@ -250,6 +253,14 @@ class Interpreter:
             self._state.output.write("stderr" if fd == 2 else "stdout", data)
         except Exception as error:  # nobody reads any more (a closed pipe): the script ends
             raise _Fatal(error) from error
+
+    def _testing(self, action: bytes, *args: Any) -> Any:
+        """What the test library asks for; most scripts never do."""
+        if self._tests is None:
+            from llmspell_bridge._testing import Testing
+
+            self._tests = Testing(self._state, os.path.join(_FOLDER, "testing.lua"))
+        return self._tests(action, *args)
 
     def _stir(self) -> None:
         run = self._state.portal.run

@@ -446,7 +446,7 @@ class LuaState(ScriptState):
     def _conclude(self, execution: Execution, error: BaseException | None, started: float) -> None:
         interpreter = self.interpreter
         assert interpreter is not None
-        exit_code = None
+        exit_code = execution.exit_code
         if execution.fatal is not None:
             error = execution.fatal
         if isinstance(error, ScriptExit):

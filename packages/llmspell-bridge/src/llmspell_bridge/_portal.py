@@ -33,6 +33,8 @@ class Run:
         """Promises not yet settled."""
         self.jobs = 0
         """Promise handlers not yet finished."""
+        self.exit_code: int | None = None
+        """With which code the program should end, if the script goes to its end."""
 
 
 class Task:

@@ -705,10 +705,13 @@ local LIVE = {
   end,
 }
 
+bridge.lives = setmetatable({}, weak_keys)
+
 function bridge.live(id, object)
   local proxy = handles[id]
   if proxy == nil then
     proxy = setmetatable({}, LIVE)
+    bridge.lives[proxy] = true
     objects[proxy] = object
     handles[id] = proxy
   end

@@ -19,6 +19,8 @@ local function is_promise(value)
   return type(value) == "table" and state_of[value] ~= nil
 end
 
+bridge.is_promise = is_promise
+
 local function settle(promise, status, value)
   local state = state_of[promise]
   if state.status ~= "pending" then return end
