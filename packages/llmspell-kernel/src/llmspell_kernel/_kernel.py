@@ -49,7 +49,9 @@ class _Job:
     in no recording; `fresh` services are its own too. `opened` says whether `run` is in the ledger.
     """
 
-    __slots__ = ("execution", "fresh", "launch", "opened", "policy", "run", "services", "state")
+    __slots__ = (
+        "data", "execution", "fresh", "launch", "opened", "policy", "run", "services", "state",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -60,7 +62,9 @@ class _Job:
         run: RunRecord | None = None,
         *,
         fresh: bool = False,
+        data: Mapping[str, Any] | None = None,
     ) -> None:
+        self.data = data or {}
         self.execution = execution
         self.launch = launch
         self.services = services
@@ -135,6 +139,7 @@ class Kernel:
         engine: str | None = None,
         record: bool = False,
         timeout_seconds: float | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> Execution:
         """Start a script.
 
@@ -147,6 +152,7 @@ class Kernel:
                 that it can be replayed and resumed.
             timeout_seconds: How long it may take; None: ``runtime.script_timeout_seconds``.
                 ``runtime.security.max_execution_time_ms``, where set, bounds both.
+            data: What components find in the context's ``data``; it is not recorded.
 
         Raises:
             NotFoundError, ConfigurationError: for an engine that is not installed. All that
@@ -164,10 +170,11 @@ class Kernel:
             home=self.services.config.home if record else "",
         )
         if not record:
-            return self._enqueue(_Job(Execution(name), launch, self.services))
+            return self._enqueue(_Job(Execution(name), launch, self.services, data=data))
         run = RunRecord(new_id(), source.path or source.name, time.time(), pid=os.getpid())
         policy = Recording(self.services.ledger, run.run_id, secrets=self.services.secrets)
-        return self._enqueue(_Job(Execution(name, run.run_id), launch, self.services, policy, run))
+        execution = Execution(name, run.run_id)
+        return self._enqueue(_Job(execution, launch, self.services, policy, run, data=data))
 
     def replay(self, run_id: str) -> Execution:
         """Run a recorded run again, from the recording alone: every effect returns what was
@@ -283,7 +290,7 @@ class Kernel:
                 tenant=launch.tenant,
                 deadline=Deadline(launch.timeout_seconds),
                 cancel=job.execution.cancel,
-                data=_place(launch.source),
+                data={**_place(launch.source), **job.data},
             )
             if job.policy is not None:
                 launch.observe(context)
