@@ -80,3 +80,26 @@ def test_the_soft_limit_of_an_outer_budget_is_seen_from_inside() -> None:
 def test_limits_that_allow_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=f"budget.{next(iter(wrong))}"):
         BudgetLimits(**wrong)
+
+
+def test_the_budget_tells_what_is_left_of_the_narrowest_limit() -> None:
+    outer = budget(tokens=100, cost=1.0)
+    inner = Budget(BudgetLimits(tokens=80), started=0.0, parent=outer)
+    outer.settle(outer.reserve(tokens=50, cost=0.25, now=0.0), None)
+    inner.reserve(tokens=30, cost=0.5, now=0.0)
+    assert (inner.remaining_tokens(), inner.remaining_cost()) == (20, 0.25)
+    assert (budget().remaining_tokens(), budget().remaining_cost()) == (None, None)
+
+
+def test_a_call_that_was_allowed_before_is_held_without_asking_again() -> None:
+    wallet = budget(tokens=10, calls=1)
+    wallet.settle(wallet.hold(tokens=50, cost=None), Usage(20, 20))
+    assert (wallet.to_dict(), wallet.remaining_tokens()) == (
+        {"tokens": 40, "cost": 0.0, "calls": 1},
+        0,
+    )
+
+
+def test_the_model_whose_price_is_unknown_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="price of 'local/llama' is unknown"):
+        budget(cost=1.0).reserve(tokens=1, cost=None, now=0.0, model="local/llama")

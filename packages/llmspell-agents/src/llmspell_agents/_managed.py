@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import TYPE_CHECKING, Any
 
 from llmspell_agents._config import AgentConfig
-from llmspell_agents._history import History
+from llmspell_agents._history import History, Remembered
 from llmspell_core import (
     Agent,
     AgentChunk,
@@ -17,6 +17,7 @@ from llmspell_core import (
     ComponentError,
     ComponentMetadata,
     LLMSpellError,
+    Message,
     ValidationError,
 )
 
@@ -92,6 +93,13 @@ class ManagedAgent(Agent):
     def clear_conversation(self) -> None:
         """Forget the messages."""
         self._history.clear()
+
+    def restore_conversation(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Go on from *messages*; the oldest are forgotten where there are too many."""
+        self._history.clear()
+        self._history.add(
+            [Remembered(Message.from_dict(one), one.get("timestamp", 0.0)) for one in messages]
+        )
 
     def destroy(self) -> None:
         """Take it out of its registry; whatever is asked of it later raises."""

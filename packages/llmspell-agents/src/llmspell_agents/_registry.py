@@ -62,6 +62,11 @@ class AgentService(AgentRegistry):
         with self._lock:
             return self._agents.pop(name, None) is not None
 
+    def build(self, options: Mapping[str, Any], context: ExecutionContext | None = None) -> Agent:
+        from llmspell_agents._builder import AgentBuilder
+
+        return AgentBuilder().options(options).build(self._services, context=context)
+
     def kinds(self) -> Sequence[str]:
         """The kinds of agents there are, sorted."""
         return self._services.plugins.names(GROUP)

@@ -98,6 +98,20 @@ class AgentRegistry(ABC):
     def remove(self, name: str) -> bool:
         """Remove it; whether it was there."""
 
+    @abstractmethod
+    def build(self, options: Mapping[str, Any], context: ExecutionContext | None = None) -> Agent:
+        """Make an agent from options as scripts write them (``name``, ``model``,
+        ``system_prompt``, ``tools`` …) and add it.
+
+        Args:
+            options: What it is.
+            context: The execution that builds it, so that a replay builds the same.
+
+        Raises:
+            ValidationError, ConfigurationError: for an option that does not fit.
+            DuplicateError: as `add`.
+        """
+
 
 class WorkflowRegistry(ABC):
     """The workflows that live in these services."""
@@ -126,9 +140,18 @@ class ProviderRegistry(ABC):
         provider: str | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
+        fallback: Sequence[str] = (),
     ) -> tuple[Provider, str]:
         """The provider for a model text (``provider/model``, ``model``, with ``@URL``) and the
         model's name there. The provider records its calls and retries them as configured.
+
+        Args:
+            model: The text; None is the default model of the provider.
+            provider: The provider, for a text that names none.
+            base_url: Another address than the configured one.
+            api_key: Another key than the configured one.
+            fallback: Models to ask instead, in that order, when this one cannot answer; before
+                those that the provider's configuration names.
 
         Raises:
             ConfigurationError: ``Unsupported provider …``, ``Model is required``, an empty text.

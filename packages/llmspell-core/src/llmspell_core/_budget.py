@@ -82,22 +82,31 @@ class Budget:
         self._started = started
         self._parent = parent
 
-    def reserve(self, *, tokens: int, cost: float | None, now: float) -> Reservation:
+    def reserve(
+        self, *, tokens: int, cost: float | None, now: float, model: str | None = None
+    ) -> Reservation:
         """Set aside what a call will take at most.
 
         Args:
             tokens: Its prompt and completion, as estimated.
             cost: Their price; None when it is unknown.
             now: The caller's clock.
+            model: Who is to be called, for the message when the price is unknown.
 
         Raises:
             BudgetError: when it is more than is left; nothing is reserved then.
-            ConfigurationError: when money is limited and the price is unknown.
+            ConfigurationError: ``PRICE_UNKNOWN``, when money is limited and the price is not
+                known.
         """
-        line = self._line()
-        for budget in line:
-            budget._check(tokens, cost, now)
-        for budget in line:
+        for budget in self._line():
+            budget._check(tokens, cost, now, model)
+        return self.hold(tokens=tokens, cost=cost)
+
+    def hold(self, *, tokens: int, cost: float | None) -> Reservation:
+        """As `reserve`, without asking whether it is left: for a call that was allowed before,
+        when the run that made it is replayed.
+        """
+        for budget in self._line():
             budget._held_tokens += tokens
             budget._held_cost += cost or 0.0
             budget.calls += 1
@@ -131,6 +140,22 @@ class Budget:
         ]
         return max(0.0, min(left)) if left else None
 
+    def remaining_tokens(self) -> int | None:
+        """What neither was spent nor is held, here and in the outer budgets; None: no limit."""
+        left = [
+            b.limits.tokens - b.tokens - b._held_tokens
+            for b in self._line()
+            if b.limits.tokens is not None
+        ]
+        return max(0, min(left)) if left else None
+
+    def remaining_cost(self) -> float | None:
+        """As `remaining_tokens`, in US dollars."""
+        left = [
+            b.limits.cost - b.cost - b._held_cost for b in self._line() if b.limits.cost is not None
+        ]
+        return max(0.0, min(left)) if left else None
+
     def to_dict(self) -> dict[str, Any]:
         """What was spent: ``{tokens, cost, calls}``."""
         return {"tokens": self.tokens, "cost": self.cost, "calls": self.calls}
@@ -141,7 +166,7 @@ class Budget:
             line.append(line[-1]._parent)
         return line
 
-    def _check(self, tokens: int, cost: float | None, now: float) -> None:
+    def _check(self, tokens: int, cost: float | None, now: float, model: str | None) -> None:
         limits = self.limits
         if limits.calls is not None and self.calls >= limits.calls:
             raise BudgetError("budget calls", limit=limits.calls, used=self.calls)
@@ -161,8 +186,11 @@ class Budget:
         if limits.cost is not None:
             if cost is None:
                 raise ConfigurationError(
-                    "The budget limits money, but the price of this model is unknown",
+                    "The budget limits money, but the price of "
+                    + (f"'{model}'" if model else "this model")
+                    + " is unknown",
                     hint="Add its price under [providers.NAME.pricing], or limit tokens instead.",
+                    details={"model": model},
                     code="PRICE_UNKNOWN",
                 )
             spent = self.cost + self._held_cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +55,19 @@ class Message:
             made["carry"] = self.carry
         return made
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Message:
+        """The inverse of `to_dict`; other keys are left alone."""
+        return cls(
+            values["role"],
+            values.get("content") or "",
+            tuple(ToolRequest(**request) for request in values.get("tool_requests") or ()),
+            values.get("tool_request_id"),
+            values.get("name"),
+            tuple(Media.from_dict(medium) for medium in values.get("media") or ()),
+            values.get("carry"),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
@@ -103,7 +117,8 @@ class ChatRequest:
 class ChatResponse:
     """What a model answered. `finish_reason`: ``stop, length, tool_calls, content_filter``.
 
-    `reasoning` is what it let be seen of its thinking; `carry` see `Message`.
+    `reasoning` is what it let be seen of its thinking; `carry` see `Message`. `provider` is the
+    name of the provider that answered: another than was asked, when a fallback had to.
     """
 
     content: str
@@ -114,6 +129,7 @@ class ChatResponse:
     request_id: str | None = None
     reasoning: str = ""
     carry: dict[str, Any] | None = None
+    provider: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, for the run ledger."""
@@ -126,6 +142,7 @@ class ChatResponse:
             "request_id": self.request_id,
             "reasoning": self.reasoning,
             "carry": self.carry,
+            "provider": self.provider,
         }
 
     @classmethod
@@ -141,6 +158,7 @@ class ChatResponse:
             values["request_id"],
             values["reasoning"],
             values["carry"],
+            values.get("provider"),
         )
 
 

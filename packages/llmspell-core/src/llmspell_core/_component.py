@@ -122,6 +122,16 @@ class Agent(BaseAgent):
     def clear_conversation(self) -> None:
         """Forget the messages, keep the configuration."""
 
+    def restore_conversation(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Go on from *messages*, as `conversation` gave them, in place of what there is.
+
+        Raises:
+            ComponentError: when the agent cannot.
+        """
+        raise ComponentError(
+            f"Agent '{self.metadata.name}' cannot take over a conversation", code="UNSUPPORTED"
+        )
+
 
 class SecurityLevel(Enum):
     """How much a tool may do, in rising order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
-    """A provider as scripts and commands list it. `available`: enabled, and its key is known."""
+    """A provider as scripts and commands list it. `available`: enabled, and its key is known.
+
+    `circuit` is ``closed`` while it is asked as usual, ``open`` while calls fail at once because
+    it failed too often, ``half-open`` while a few are let through to see whether it is back.
+    """
 
     name: str
     provider_type: str
@@ -37,6 +41,7 @@ class ProviderInfo:
     max_context_tokens: int | None = None
     max_output_tokens: int | None = None
     models: tuple[str, ...] = ()
+    circuit: str = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,11 @@ class Provider(ABC):
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """What a provider is built from. `options` are the keys nobody else understood."""
+    """What a provider is built from. `options` are the keys nobody else understood.
+
+    `heard`, where it is set, is to be called with the headers of every answer (names in lower
+    case) as soon as they are there: vendors tell in them how much may still be asked.
+    """
 
     name: str
     provider_type: str
@@ -121,6 +130,9 @@ class ProviderSettings:
     max_retries: int = 3
     headers: dict[str, str] = field(default_factory=dict[str, str])
     options: dict[str, Any] = field(default_factory=dict[str, Any])
+    heard: Callable[[Mapping[str, str]], None] | None = field(
+        default=None, repr=False, compare=False
+    )
 
 
 class ProviderFactory(Protocol):

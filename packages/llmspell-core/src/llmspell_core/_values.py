@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -173,6 +174,15 @@ class Media:
         if self.url is not None:
             return {"media_type": self.media_type, "url": self.url}
         return {"media_type": self.media_type, "base64": self.base64()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        if values.get("url") is not None:
+            return cls(values["media_type"], url=values["url"])
+        from base64 import b64decode
+
+        return cls(values["media_type"], data=b64decode(values["base64"]))
 
 
 @dataclass(frozen=True, slots=True)

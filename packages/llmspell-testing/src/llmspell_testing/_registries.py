@@ -143,6 +143,7 @@ class ProvidersDouble(ProviderRegistry):
         provider: str | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
+        fallback: Sequence[str] = (),
     ) -> tuple[Provider, str]:
         """By the provider's name, else the default."""
         if not model:
@@ -192,6 +193,10 @@ class AgentsDouble(AgentRegistry):
     def remove(self, name: str) -> bool:
         """Remove it."""
         return self._agents.pop(name, None) is not None
+
+    def build(self, options: Mapping[str, Any], context: ExecutionContext | None = None) -> Agent:
+        """It has no kinds of agents to make one of."""
+        raise ConfigurationError("the double of the agents holds those it was given")
 
 
 class WorkflowsDouble(WorkflowRegistry):
