@@ -259,7 +259,7 @@ class Interpreter:
         if self._tests is None:
             from llmspell_bridge._testing import Testing
 
-            self._tests = Testing(self._state, os.path.join(_FOLDER, "testing.lua"))
+            self._tests = Testing(self._state, _FOLDER)
         return self._tests(action, *args)
 
     def _stir(self) -> None:

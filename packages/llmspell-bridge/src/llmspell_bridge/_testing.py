@@ -24,9 +24,9 @@ class Testing:
 
     __test__ = False  # or pytest takes it for a class of tests
 
-    def __init__(self, state: LuaState, source: str) -> None:
+    def __init__(self, state: LuaState, folder: str) -> None:
         self._state = state
-        self._source = source
+        self._folder = folder
         self._actions = {
             b"source": self._read,
             b"wishes": self._wishes,
@@ -40,8 +40,8 @@ class Testing:
         """Do *action*; called by Lua, on the script's thread."""
         return self._actions[action](*args)
 
-    def _read(self) -> bytes:
-        with open(self._source, "rb") as file:
+    def _read(self, name: bytes) -> bytes:
+        with open(os.path.join(self._folder, f"{name.decode()}.lua"), "rb") as file:
             return file.read()
 
     def _runner(self) -> ScriptTests | None:

@@ -705,7 +705,10 @@ if level >= 2 then
 
   -- Nobody means another file by this name.
   package.preload["llmspell.test"] = function()
-    return raw_load(finish(host.testing("source")), "=[llmspell]")(bridge)
+    local function part(name, ...)
+      return raw_load(finish(host.testing("source", name)), "=[llmspell]")(bridge, ...)
+    end
+    return part("testing", part("assertions"))
   end
 
   function package.searchpath(name, path)
