@@ -41,13 +41,22 @@ async def test_what_cannot_pass_is_not_waited_for(error: Exception) -> None:
     assert naps == []
 
 
-@pytest.mark.parametrize(("random", "seconds"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
-async def test_jitter_spreads_a_wait_to_both_sides(random: float, seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("jitter", "random", "seconds"),
+    [(1.0, 0.0, 0.0), (1.0, 0.25, 1.0), (1.0, 1.0, 4.0), (0.2, 0.0, 3.2), (0.2, 1.0, 4.0)],
+)
+async def test_chance_decides_the_part_of_a_wait_that_is_jitter(
+    jitter: float, random: float, seconds: float
+) -> None:
     naps = Naps()
-    await Retries(RetryPolicy(jitter=0.2), sleep=naps, random=lambda: random).wait(
-        NetworkError("x")
-    )
+    policy = RetryPolicy(initial_delay=4.0, jitter=jitter)
+    await Retries(policy, sleep=naps, random=lambda: random).wait(NetworkError("x"))
     assert naps == [pytest.approx(seconds)]
+
+
+def test_the_whole_of_a_wait_is_left_to_chance_unless_somebody_says_otherwise() -> None:
+    assert RetryPolicy().delay(0, 0.0) == 0.0
+    assert RetryPolicy().delay(2, 1.0) == 4.0
 
 
 async def test_retry_after_is_never_undercut() -> None:

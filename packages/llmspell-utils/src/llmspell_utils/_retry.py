@@ -15,16 +15,18 @@ Random = Callable[[], float]
 class RetryPolicy:
     """How often and how long apart to try again. Times are seconds.
 
-    `jitter` spreads a wait by that part of itself to both sides. A peer that asks for more
-    patience than `longest_retry_after` is not waited for: the error goes to the caller, who
-    reads its `retry_after`.
+    `jitter` is the part of a wait that chance decides: with 1, full jitter, it lies anywhere
+    between nothing and the whole, so that callers who failed together do not come back together
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A peer that asks
+    for more patience than `longest_retry_after` is not waited for: the error goes to the caller,
+    who reads its `retry_after`.
     """
 
     max_retries: int = 3
     initial_delay: float = 1.0
     max_delay: float = 30.0
     multiplier: float = 2.0
-    jitter: float = 0.2
+    jitter: float = 1.0
     longest_retry_after: float = 60.0
 
     def __post_init__(self) -> None:
@@ -36,7 +38,7 @@ class RetryPolicy:
     def delay(self, attempt: int, random: float) -> float:
         """Seconds before retry number *attempt* (from 0); *random* is from 0 to 1."""
         plain = min(self.initial_delay * self.multiplier**attempt, self.max_delay)
-        return plain * (1 + self.jitter * (2 * random - 1))
+        return plain * (1 - self.jitter * (1 - random))
 
 
 class Retries:
