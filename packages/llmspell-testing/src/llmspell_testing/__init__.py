@@ -9,6 +9,7 @@ from llmspell_core import lazy_exports
 
 if TYPE_CHECKING:
     from llmspell_testing._echo import EchoProvider as EchoProvider
+    from llmspell_testing._gate import Gate as Gate
     from llmspell_testing._loopback import RESET as RESET
     from llmspell_testing._loopback import Exchange as Exchange
     from llmspell_testing._loopback import HttpRequest as HttpRequest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from llmspell_testing._loopback import http_chunk as http_chunk
     from llmspell_testing._loopback import http_head as http_head
     from llmspell_testing._loopback import http_response as http_response
+    from llmspell_testing._model_server import ModelServer as ModelServer
     from llmspell_testing._registries import AgentsDouble as AgentsDouble
     from llmspell_testing._registries import ProvidersDouble as ProvidersDouble
     from llmspell_testing._registries import SecurityDouble as SecurityDouble
@@ -54,12 +56,16 @@ if TYPE_CHECKING:
     from llmspell_testing.suites._state import StateStoreSuite as StateStoreSuite
     from llmspell_testing.suites._storage import StorageBackendSuite as StorageBackendSuite
     from llmspell_testing.suites._vectors import VectorStoreSuite as VectorStoreSuite
+    from llmspell_testing.vendors._vendor import Call as Call
+    from llmspell_testing.vendors._vendor import Fault as Fault
+    from llmspell_testing.vendors._vendor import Limits as Limits
 
 __all__ = [
     "RESET",
     "AgentSuite",
     "AgentsDouble",
     "BackendDouble",
+    "Call",
     "ChunkerDouble",
     "ChunkerSuite",
     "ComponentSuite",
@@ -69,12 +75,16 @@ __all__ = [
     "EventBusSuite",
     "EventsDouble",
     "Exchange",
+    "Fault",
+    "Gate",
     "HookExecutorSuite",
     "HooksDouble",
     "HostDouble",
     "HttpRequest",
     "LedgerDouble",
+    "Limits",
     "LoopbackServer",
+    "ModelServer",
     "Programs",
     "ProviderSuite",
     "ProvidersDouble",
@@ -111,6 +121,7 @@ __getattr__, __dir__ = lazy_exports(
         "AgentSuite": "suites._components",
         "AgentsDouble": "_registries",
         "BackendDouble": "_stores",
+        "Call": "vendors._vendor",
         "ChunkerDouble": "_retrieval",
         "ChunkerSuite": "suites._retrieval",
         "ComponentSuite": "suites._components",
@@ -120,12 +131,16 @@ __getattr__, __dir__ = lazy_exports(
         "EventBusSuite": "suites._events",
         "EventsDouble": "_signals",
         "Exchange": "_loopback",
+        "Fault": "vendors._vendor",
+        "Gate": "_gate",
         "HookExecutorSuite": "suites._hooks",
         "HooksDouble": "_signals",
         "HostDouble": "_worlds",
         "HttpRequest": "_loopback",
         "LedgerDouble": "_stores",
+        "Limits": "vendors._vendor",
         "LoopbackServer": "_loopback",
+        "ModelServer": "_model_server",
         "Programs": "suites._engine",
         "ProviderSuite": "suites._provider",
         "ProvidersDouble": "_registries",

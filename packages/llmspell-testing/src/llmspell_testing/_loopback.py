@@ -7,7 +7,19 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from llmspell_testing._gate import Gate
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Gated(Protocol):
+        """An `asyncio.Event`, or a `Gate` that another thread opens."""
+
+        async def wait(self) -> Any:
+            """Until it is open."""
+            ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,8 @@ class Reset:
 
 RESET: Final = Reset()
 
-Piece: TypeAlias = "bytes | asyncio.Event | Reset"
+Piece: TypeAlias = "bytes | float | Gated | Reset"
+"""Bytes to write, seconds to pause, something to wait for, or the end of the connection."""
 
 
 @dataclass(slots=True)
@@ -43,13 +56,14 @@ class Exchange:
     """A request in progress: what was asked, and whether the client is still there."""
 
     request: HttpRequest
-    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+    disconnected: Gate = field(default_factory=Gate)
     """Set when the client closed the connection before the answer was complete."""
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: Gate = field(default_factory=Gate)
     """Set when the whole answer was written."""
 
 
 Answer: TypeAlias = "Callable[[HttpRequest], Iterable[Piece]]"
+Respond: TypeAlias = "Callable[[Exchange], Iterable[Piece]]"
 
 
 class LoopbackServer:
@@ -58,10 +72,12 @@ class LoopbackServer:
     Queue answers in the order in which they are to be given, then point the code under test at
     `url`. A request for which no answer was queued gets a 500, and leaving the ``async with``
     then fails. A request may arrive on a connection that is kept alive, if the answers before
-    it said how long they were (`answer_json` does).
+    it said how long they were (`answer_json` does). With *respond*, requests for which nothing
+    is queued are answered by that function.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, respond: Respond | None = None) -> None:
+        self._respond = respond
         self._server: asyncio.Server | None = None
         self._answers: deque[Answer] = deque()
         self._connections: set[asyncio.Task[None]] = set()
@@ -87,9 +103,9 @@ class LoopbackServer:
         return f"http://127.0.0.1:{self.port}"
 
     def answer(self, *pieces: Piece) -> None:
-        """Queue an answer: bytes are written as they are, an event is waited for, `RESET` tears
-        the connection down. Without a ``Content-Length`` among the bytes, the end of the answer
-        closes the connection.
+        """Queue an answer: bytes are written as they are, an event or `Gate` is waited for, a
+        number is a pause in seconds, `RESET` tears the connection down. Without a
+        ``Content-Length`` among the bytes, the end of the answer closes the connection.
         """
         self._answers.append(lambda _: pieces)
 
@@ -111,8 +127,8 @@ class LoopbackServer:
         """
         pieces: list[Piece] = [http_head(200, {"content-type": "text/event-stream"}, chunked=True)]
         for event in events:
-            if isinstance(event, asyncio.Event | Reset):
-                pieces.append(event)
+            if isinstance(event, Reset) or hasattr(event, "wait"):
+                pieces.append(cast("Piece", event))
             else:
                 data = event if isinstance(event, str) else json.dumps(event)
                 pieces.append(http_chunk(f"data: {data}\n\n".encode()))
@@ -126,7 +142,9 @@ class LoopbackServer:
 
     async def __aenter__(self) -> LoopbackServer:
         """Listen on a free port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: asyncio.StreamReaderProtocol(_Reader(), self._accept), "127.0.0.1", 0
+        )
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -169,14 +187,17 @@ class LoopbackServer:
         exchange = Exchange(request)
         self.exchanges.append(exchange)
         self._arrivals.put_nowait(exchange)
-        if not self._answers:
+        if self._answers:
+            pieces = self._answers.popleft()(request)
+        elif self._respond is not None:
+            pieces = self._respond(exchange)
+        else:
             self.unexpected.append(request)
             writer.write(http_response("no answer was scripted", status=500))
             await writer.drain()
             return True
-        answer = self._answers.popleft()
         watcher = asyncio.ensure_future(_watch(reader, exchange))
-        writing = asyncio.ensure_future(_write(answer(request), writer))
+        writing = asyncio.ensure_future(_write(pieces, writer))
         gone = asyncio.ensure_future(exchange.disconnected.wait())
         try:
             await asyncio.wait({writing, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -185,9 +206,9 @@ class LoopbackServer:
             try:
                 keep = writing.result()
             except ConnectionError:
-                exchange.disconnected.set()
+                exchange.disconnected.open()
                 return False
-            exchange.answered.set()
+            exchange.answered.open()
             return keep
         finally:
             for task in (watcher, writing, gone):
@@ -201,7 +222,9 @@ async def _write(pieces: Iterable[Piece], writer: asyncio.StreamWriter) -> bool:
         if isinstance(piece, Reset):
             writer.transport.abort()
             return False
-        if isinstance(piece, asyncio.Event):
+        if isinstance(piece, int | float):
+            await asyncio.sleep(piece)
+        elif not isinstance(piece, bytes):
             await piece.wait()
         else:
             lower = piece.lower()
@@ -211,13 +234,25 @@ async def _write(pieces: Iterable[Piece], writer: asyncio.StreamWriter) -> bool:
     return sized
 
 
+class _Reader(asyncio.StreamReader):
+    """A reader that tells of the end of the connection without giving away a byte."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=2**20)
+        self.ended = asyncio.Event()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.ended.set()
+
+    def set_exception(self, exc: BaseException) -> None:
+        super().set_exception(exc)
+        self.ended.set()
+
+
 async def _watch(reader: asyncio.StreamReader, exchange: Exchange) -> None:
-    """Notice the end of the connection without taking bytes from it."""
-    while not reader.at_eof():
-        if reader.exception() is not None:
-            break
-        await asyncio.sleep(0.002)
-    exchange.disconnected.set()
+    await cast("_Reader", reader).ended.wait()
+    exchange.disconnected.open()
 
 
 async def _read_request(reader: asyncio.StreamReader) -> HttpRequest | None:
@@ -249,9 +284,9 @@ def http_head(
     status: int = 200, headers: Mapping[str, str] | None = None, *, chunked: bool = False
 ) -> bytes:
     """The beginning of an answer; *chunked* announces chunks."""
-    from http import HTTPStatus
+    from http.client import responses
 
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines = [f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     if chunked:
         lines.append("transfer-encoding: chunked")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,8 @@ from llmspell_core import (
 )
 
 if TYPE_CHECKING:
-    import asyncio
-
     from llmspell_core import ExecutionContext
+    from llmspell_testing._loopback import Gated
 
 
 class ScriptUsedUp(AssertionError):
@@ -33,18 +33,24 @@ class ScriptUsedUp(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One scripted answer.
+    """One scripted answer, of a `ScriptedProvider` or of a `ModelServer`.
 
     Args:
         text: What the model says.
         tools: Tool calls it asks for: ``(name, arguments)``; arguments that are text go out as
             they are, valid JSON or not.
-        pieces: The deltas `text` is streamed in; the default is one.
+        pieces: The deltas `text` is streamed in; the default is one, from a server one a word.
         usage: As reported; None reports nothing.
         finish_reason: The default is ``tool_calls`` with tools, else ``stop``.
         after: The answer begins when this event is set.
         between: The answer stops after its first delta until this event is set.
-        error: Raised after the deltas, in the place of the completed answer.
+        error: Raised after the deltas, in the place of the completed answer. Not from a server:
+            there a `Fault` is what goes wrong.
+        reasoning: What the model lets be seen of its thinking, before `text`.
+        data: A structured answer: goes out as JSON in the place of `text`.
+
+    A server runs in a thread of its own: its `after` and `between` are `Gate` objects, or
+    seconds.
     """
 
     text: str = ""
@@ -52,9 +58,31 @@ class Reply:
     pieces: Sequence[str] = ()
     usage: Usage | None = field(default_factory=lambda: Usage(10, 5, cost=0.001))
     finish_reason: str | None = None
-    after: asyncio.Event | None = None
-    between: asyncio.Event | None = None
+    after: Gated | float | None = None
+    between: Gated | float | None = None
     error: LLMSpellError | None = None
+    reasoning: str = ""
+    data: Any = None
+
+    @property
+    def words(self) -> str:
+        """The whole text."""
+        if self.data is not None:
+            return json.dumps(self.data, ensure_ascii=False)
+        return "".join(self.pieces) if self.pieces else self.text
+
+    @property
+    def reason(self) -> str:
+        """Why it ends: ``stop, length, tool_calls, content_filter``."""
+        return self.finish_reason or ("tool_calls" if self.tools else "stop")
+
+
+async def passing(gate: Gated | float | None) -> None:
+    """Wait for what a `Reply` waits for."""
+    if isinstance(gate, int | float):
+        await asyncio.sleep(gate)
+    elif gate is not None:
+        await gate.wait()
 
 
 Step: TypeAlias = "str | Reply | LLMSpellError | Callable[[ChatRequest], str | Reply]"
@@ -99,12 +127,13 @@ class ScriptedProvider(Provider):
             raise step
         made = step(request) if callable(step) else step
         reply = Reply(made) if isinstance(made, str) else made
-        if reply.after is not None:
-            await reply.after.wait()
+        await passing(reply.after)
         context.check()
-        for index, piece in enumerate(reply.pieces or ((reply.text,) if reply.text else ())):
-            if index == 1 and reply.between is not None:
-                await reply.between.wait()
+        if reply.reasoning:
+            yield ChatChunk(reasoning=reply.reasoning)
+        for index, piece in enumerate(reply.pieces or ((reply.words,) if reply.words else ())):
+            if index == 1:
+                await passing(reply.between)
             yield ChatChunk(piece)
         if reply.error is not None:
             raise reply.error
@@ -116,9 +145,14 @@ class ScriptedProvider(Provider):
             self._calls += 1
             text = arguments if isinstance(arguments, str) else json.dumps(dict(arguments))
             tools.append(ToolRequest(f"call_{self._calls}", name, text))
-        reason = reply.finish_reason or ("tool_calls" if tools else "stop")
-        content = "".join(reply.pieces) if reply.pieces else reply.text
-        return ChatResponse(content, request.model, tuple(tools), reason, reply.usage)
+        return ChatResponse(
+            reply.words,
+            request.model,
+            tuple(tools),
+            reply.reason,
+            reply.usage,
+            reasoning=reply.reasoning,
+        )
 
     async def models(self) -> list[ModelInfo]:
         """One, called as the provider."""
