@@ -117,8 +117,8 @@ class Provider(ABC):
 class ProviderSettings:
     """What a provider is built from. `options` are the keys nobody else understood.
 
-    `heard`, where it is set, is to be called with the headers of every answer (names in lower
-    case) as soon as they are there: vendors tell in them how much may still be asked.
+    `heard`, where it is set, is to be called with the model's name and the headers of every
+    answer (any case) as soon as they are there: vendors tell in them how much may still be asked.
     """
 
     name: str
@@ -130,7 +130,7 @@ class ProviderSettings:
     max_retries: int = 3
     headers: dict[str, str] = field(default_factory=dict[str, str])
     options: dict[str, Any] = field(default_factory=dict[str, Any])
-    heard: Callable[[Mapping[str, str]], None] | None = field(
+    heard: Callable[[str, Mapping[str, str]], None] | None = field(
         default=None, repr=False, compare=False
     )
 
