@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmspell_core import lazy_exports
 
 if TYPE_CHECKING:
+    from llmspell_providers._anthropic import AnthropicProvider as AnthropicProvider
     from llmspell_providers._face import ProviderGlobal as ProviderGlobal
     from llmspell_providers._failures import ContextLengthError as ContextLengthError
     from llmspell_providers._failures import MissingKeyError as MissingKeyError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from llmspell_providers._registry import ProviderService as ProviderService
 
 __all__ = [
+    "AnthropicProvider",
     "ContextLengthError",
     "MissingKeyError",
     "ModelText",
@@ -27,6 +29,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "AnthropicProvider": "_anthropic",
         "ContextLengthError": "_failures",
         "MissingKeyError": "_failures",
         "ModelText": "_model_text",

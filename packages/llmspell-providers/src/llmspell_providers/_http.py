@@ -126,8 +126,8 @@ class HttpClient:
         await client.aclose()
 
     @asynccontextmanager
-    async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], waits: Waits
+    async def send(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], waits: Waits
     ) -> AsyncGenerator[Reply]:
         """Send, and give the reply when its headers are there; leaving closes it.
 
@@ -141,7 +141,7 @@ class HttpClient:
         timeout = httpx.Timeout(None, connect=waits.connect)
         try:
             request = client.build_request(
-                "POST", url, content=body, headers=dict(headers), timeout=timeout
+                method, url, content=body or None, headers=dict(headers), timeout=timeout
             )
             async with asyncio.timeout(clock.next()):
                 response = await client.send(request, stream=True)

@@ -123,7 +123,7 @@ class OpenAIProvider(Provider):
         headers = self._headers(stream=stream)
         content = text.encode("utf-8", "replace")
         waits = self._waits(request, stream=stream)
-        async with self._client.post(url, content, headers, waits) as reply:
+        async with self._client.send("POST", url, content, headers, waits) as reply:
             if not 200 <= reply.status < 300:
                 raise http_failure(
                     self._peer,

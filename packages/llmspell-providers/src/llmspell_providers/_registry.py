@@ -90,7 +90,7 @@ class ProviderService(ProviderRegistry):
         settings = entry.settings
         kind = self._type_of(entry)
         vendor = VENDORS.get(kind or settings.provider_type)
-        at_vendor = kind == "openai" and _at_vendor(settings)
+        at_vendor = _at_vendor(kind, settings)
         window = settings.options.get("context_window")
         listed = vendor.models if vendor and (at_vendor or vendor.double) else ()
         own = (settings.default_model,) if settings.default_model else ()
@@ -98,7 +98,9 @@ class ProviderService(ProviderRegistry):
             settings.name,
             settings.provider_type,
             entry.enabled,
-            entry.enabled and kind is not None and not (at_vendor and settings.api_key is None),
+            entry.enabled
+            and kind is not None
+            and not (at_vendor and settings.api_key is None and VENDORS[kind].key_variable),
             settings.default_model,
             shown_address(settings.base_url or (vendor.base_url if vendor else None)),
             max_context_tokens=window
@@ -218,7 +220,7 @@ class ProviderService(ProviderRegistry):
         """The provider with all that is put around it, outermost first."""
         factory = cast("ProviderFactory", self._plugins().load(GROUP, kind))
         provider = factory(entry.settings, self._services)
-        listed = PRICES.get(kind, {}) if _at_vendor(entry.settings) else {}
+        listed = PRICES.get(kind, {}) if _at_vendor(kind, entry.settings) else {}
         prices = {**listed, **entry.prices}
         # Without a key it is a server of the user's own, which runs or does not: waiting for it
         # would only delay the message.
@@ -240,8 +242,11 @@ class ProviderService(ProviderRegistry):
             raise first
 
 
-def _at_vendor(settings: ProviderSettings) -> bool:
-    return settings.base_url in {None, VENDORS["openai"].base_url}
+def _at_vendor(kind: str | None, settings: ProviderSettings) -> bool:
+    vendor = VENDORS.get(kind or "")
+    if vendor is None or vendor.base_url is None:
+        return False
+    return settings.base_url in {None, vendor.base_url}
 
 
 def _doubles() -> set[str]:
