@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from llmspell_cli._invocation import Invocation, write
 from llmspell_core import ExecutionCancelled, LLMSpellError
@@ -54,15 +54,23 @@ class Terminal:
         return line.removesuffix("\n") if line else None
 
 
-class _Signals:
-    """Ctrl-C and SIGTERM interrupt the script; a second one ends the process at once."""
+class Interruptible(Protocol):
+    """What runs until it is told to end."""
 
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
+    def interrupt(self, reason: str) -> None:
+        """End it."""
+        ...
+
+
+class Signals:
+    """Ctrl-C and SIGTERM interrupt what runs; a second one ends the process at once."""
+
+    def __init__(self, running: Interruptible) -> None:
+        self._running = running
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> _Signals:
+    def __enter__(self) -> Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._handle)
         return self
@@ -71,7 +79,7 @@ class _Signals:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
-        self._execution.interrupt("interrupted" if number == signal.SIGINT else "terminated")
+        self._running.interrupt("interrupted" if number == signal.SIGINT else "terminated")
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -98,7 +106,7 @@ def perform(
         gc.freeze()
         gc.enable()
         terminal.interrupt = execution.interrupt
-        with _Signals(execution) as signals:
+        with Signals(execution) as signals:
             try:
                 return execution.result(), terminal, execution
             except (ExecutionCancelled, LLMSpellError) as error:

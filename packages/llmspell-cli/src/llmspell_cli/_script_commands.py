@@ -61,7 +61,7 @@ def run_script(
     invocation: Invocation = ctx.obj
     if script.startswith("-") and script != "-":
         ctx.fail(f"No such option: {script}")
-    name = _engine(ctx, invocation, engine)
+    name = engine_option(ctx, invocation, engine)
     invocation.settings = rag_settings(
         invocation,
         profile=rag_profile,
@@ -94,12 +94,12 @@ def exec_code(
     What it returns is printed; a bare expression is evaluated.
     """
     invocation: Invocation = ctx.obj
-    name = _engine(ctx, invocation, engine)
+    name = engine_option(ctx, invocation, engine)
     invocation.settings = rag_settings(invocation, profile=rag_profile)
     return run_code(invocation, code, engine=name, record=record)
 
 
-def _engine(ctx: typer.Context, invocation: Invocation, wanted: str | None) -> str | None:
+def engine_option(ctx: typer.Context, invocation: Invocation, wanted: str | None) -> str | None:
     """The engine's name, checked before anything else is looked at."""
     if wanted is None:
         return None
