@@ -7,6 +7,7 @@ import pytest
 
 import llmspell_core
 from llmspell_core import (
+    AgentOutput,
     Category,
     ComponentError,
     ConfigurationError,
@@ -327,3 +328,12 @@ def test_nearest_names_what_was_meant() -> None:
     assert nearest("uuid_generatr", tuple(known)) == "uuid_generator"
     assert nearest("xyz", known) is None
     assert nearest("", []) is None
+
+
+def test_what_was_done_before_a_failure_stays_in_the_process() -> None:
+    error = NetworkError("gone")
+    assert error.partial is None
+    error.partial = AgentOutput("so far")
+    assert error_to_record(error) == error_to_record(NetworkError("gone"))
+    assert pickle.loads(pickle.dumps(error)).partial is None
+    assert ExecutionCancelled("enough").partial is None

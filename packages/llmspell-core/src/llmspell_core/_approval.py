@@ -53,8 +53,13 @@ class ApprovalPolicy:
     `ask`: ``configured`` leaves it to ``tools.security.require_approval``; ``destructive`` asks
     before calls that are destructive or irreversible; ``always`` before each one; ``never``
     before none. With no `approver`, what would be asked is refused.
+
+    `scripted` says that the approver is a function of the script: in a replay it runs again,
+    because what it does to the script's own values must happen again, and its answer must be
+    the recorded one. Any other is not asked again.
     """
 
     approver: Approver | None = None
     ask: Literal["configured", "destructive", "always", "never"] = "configured"
     agent: str | None = None
+    scripted: bool = False

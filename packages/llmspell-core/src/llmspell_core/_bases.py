@@ -66,8 +66,17 @@ class ToolRegistry(ABC):
         context: ExecutionContext,
         *,
         timeout_seconds: float | None = None,
+        retry: int = 0,
     ) -> ToolResult:
-        """Normalise, validate, check policy, run hooks, run with a time-out, record.
+        """Normalise, validate, check policy, run hooks, ask for approval where that is wanted,
+        run with a time-out, record.
+
+        Args:
+            name: Name or alias.
+            parameters: Names and values.
+            context: The execution it belongs to.
+            timeout_seconds: How long one attempt may take; None: as configured.
+            retry: Further attempts after failures that may pass.
 
         Raises:
             NotFoundError: for an unknown tool.

@@ -44,6 +44,9 @@ class LLMSpellError(Exception):
         code: Overrides the class's stable code.
         source: The exception that caused this one; also becomes ``__cause__``.
         retry_after: Seconds to wait before a retry, where known.
+
+    `partial` is what was done before it, where whoever raised it kept that: an agent's
+    `AgentOutput` with the calls that were made. It stays in this process.
     """
 
     code: str = "LLMSPELL_ERROR"
@@ -52,6 +55,7 @@ class LLMSpellError(Exception):
     severity: ClassVar[Severity] = Severity.ERROR
     category: ClassVar[Category] = Category.INTERNAL
     takes_source: ClassVar[bool] = True
+    partial: Any = None
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class LLMSpellError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle everything but the cause, of which only the text survives."""
         state = dict(self.__dict__)
+        state.pop("partial", None)
         source = state.pop("source")
         if source is not None:
             state["details"] = {**self.details, "source": f"{type(source).__name__}: {source}"}
@@ -443,7 +448,12 @@ class UnsettledEffectError(ReplayError):
 
 
 class ExecutionCancelled(BaseException):
-    """The execution was cancelled. Not an `Exception`: a broad handler must not swallow it."""
+    """The execution was cancelled. Not an `Exception`: a broad handler must not swallow it.
+
+    `partial` as for `LLMSpellError`.
+    """
+
+    partial: Any = None
 
     def __init__(self, reason: str = "cancelled") -> None:
         super().__init__(reason)
@@ -468,7 +478,8 @@ def error_to_record(error: Exception) -> dict[str, Any]:
         state = {
             key: value
             for key, value in error.__dict__.items()
-            if key not in {"source", "details"} and isinstance(value, str | int | float | None)
+            if key not in {"source", "details", "partial"}
+            and isinstance(value, str | int | float | None)
         }
         details = {str(key): _json_or_text(value) for key, value in error.details.items()}
         return {"class": type(error).__name__, "state": state, "details": details}

@@ -109,6 +109,12 @@ class Provider(ABC):
         """
         await self.models()
 
+    def window(self, model: str) -> int | None:
+        """How many tokens a prompt and its answer may have together for *model*, as far as that
+        is known without asking; None when it is not.
+        """
+        return None
+
     async def aclose(self) -> None:
         """Close its connections."""
 

@@ -100,8 +100,9 @@ class ToolsDouble(ToolRegistry):
         context: ExecutionContext,
         *,
         timeout_seconds: float | None = None,
+        retry: int = 0,
     ) -> ToolResult:
-        """Run it as an effect ``tool.call``."""
+        """Run it, once, as an effect ``tool.call``."""
         tool = self.get(name)
         self.calls.append((tool.schema.name, dict(parameters)))
         from llmspell_core import Codec
