@@ -88,9 +88,9 @@ class _Collector:
     def __init__(self) -> None:
         self.cases: dict[int, TestCase] = {}
         self.running: int | None = None
-        self.ended: set[int] = set()
         self.printed: list[str] = []
         self._of_test: list[str] = []
+        self._since = 0.0
 
     def write(self, _stream: str, text: str) -> None:
         """Output of the script."""
@@ -99,23 +99,23 @@ class _Collector:
     def report(self, test: ScriptTest) -> None:
         """What the library says of a test."""
         if test.status == "planned":
-            # One that ran before runs again: the script called run_all() twice.
-            self.ended.discard(test.number)
-            self.cases[test.number] = TestCase(test.name, "skipped", error=_NOT_RUN)
+            planned = TestCase(test.name, "skipped", error=_NOT_RUN, place=test.place)
+            self.cases.setdefault(test.number, planned)
         elif test.status == "started":
-            self.running = test.number
+            self.running, self._since = test.number, time.perf_counter()
         else:
             self.running = None
-            self.ended.add(test.number)
-            self.cases[test.number] = TestCase(
-                test.name,
-                test.status,
-                test.duration_ms,
-                test.error,
-                test.traceback,
-                test.place,
-                self._take(),
-            )
+            output, known = self._take(), self.cases.get(test.number)
+            if known is None or known.status != "failed":  # run_all() may be called twice
+                self.cases[test.number] = TestCase(
+                    test.name,
+                    test.status,
+                    test.duration_ms,
+                    test.error,
+                    test.traceback,
+                    test.place,
+                    output,
+                )
 
     def _take(self) -> str:
         output = "".join(self._of_test)
@@ -128,7 +128,7 @@ class _Collector:
             return False
         case = self.cases[self.running]
         case.status, case.error, case.output = "failed", error, self._take()
-        self.ended.add(self.running)
+        case.duration_ms = (time.perf_counter() - self._since) * 1000
         self.running = None
         return True
 
@@ -234,7 +234,7 @@ class TestRunner:
             if collector.end(message):
                 return None
             traceback = error.traceback if isinstance(error, ScriptError) else None
-            return TestCase(path, "failed", 0.0, message, traceback)
+            return TestCase(path, "failed", 0.0, message, _way_there(traceback))
 
     def _names(self, path: str) -> bool:
         return self._filter is None or self._filter.lower() in path.lower()
@@ -256,7 +256,7 @@ class TestRunner:
             return str(error.reason)
         if isinstance(error, LLMTimeoutError) and error.operation == "execution":
             if self._timeout is not None:
-                return f"the file took longer than {self._timeout:g} seconds"
+                return f"the file took longer than {self._timeout:g} s"
             return f"{describe(error)}: see --timeout"
         return describe(error)
 
@@ -288,3 +288,10 @@ class TestRunner:
         finally:
             with self._lock:
                 self._executions.discard(execution)
+
+
+def _way_there(traceback: str | None) -> str | None:
+    """The lines of a Lua traceback that are the script's own; None where there is but one."""
+    lines = [line.strip() for line in (traceback or "").splitlines()[1:]]
+    own = [line for line in lines if not line.startswith(("[C]", "(...tail"))]
+    return "\n".join(own) if len(own) > 1 else None

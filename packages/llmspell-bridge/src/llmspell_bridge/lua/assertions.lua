@@ -8,6 +8,7 @@ local pcall, setmetatable, getmetatable = pcall, setmetatable, getmetatable
 local ipairs, rawequal, pairs = ipairs, rawequal, bridge.G.pairs
 local format, sub, gsub, find = string.format, string.sub, string.gsub, string.find
 local byte, upper, concat, sort = string.byte, string.upper, table.concat, table.sort
+local utf8 = bridge.G.utf8
 local math_type = math.type or function(x) return x % 1 == 0 and "integer" or "float" end
 
 local T = {}                                       -- the module
@@ -22,11 +23,15 @@ end
 local MAX_DEPTH, MAX_ITEMS, MAX_TEXT = 4, 20, 200
 local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
 
+local function escaped(c)
+  return ESCAPES[c] or format("\\%03d", byte(c))
+end
+
 local function quoted(text)
   local cut = #text > MAX_TEXT
-  local shown = gsub(cut and sub(text, 1, MAX_TEXT) or text, '[%c"\\]', function(c)
-    return ESCAPES[c] or format("\\%03d", byte(c))
-  end)
+  local shown = gsub(cut and sub(text, 1, MAX_TEXT) or text, '[%c"\\]', escaped)
+  -- A message is text, whatever it shows; a character may be cut in two.
+  if utf8 and not utf8.len(shown) then shown = gsub(shown, "[\128-\255]", escaped) end
   if cut then return '"' .. shown .. '"... (' .. #text .. " bytes)" end
   return '"' .. shown .. '"'
 end

@@ -91,18 +91,20 @@ end
 
 local function declare(who, name, f)
   outside(who)
-  next_number = next_number + 1
   name = full_name(current, named(who, name))
+  if f ~= nil or who ~= "skip" then body(who, f) end
+  if who == "skip" then f = nil end
+  next_number = next_number + 1
   current.children[#current.children + 1] = { test = true, number = next_number, name = name,
     body = f, place = place_here() }
 end
 
 function T.it(name, f)
-  declare("it", name, body("it", f))
+  declare("it", name, f)
 end
 
 function T.test(name, f)
-  declare("test", name, body("test", f))
+  declare("test", name, f)
 end
 
 -- Declares a test that is not run; within a test it ends that one as skipped.
@@ -112,8 +114,7 @@ function T.skip(name, f)
     SKIP[marker] = named("skip", name == nil and "skipped" or name)
     error(marker, 0)
   end
-  if f ~= nil then body("skip", f) end
-  declare("skip", name)
+  declare("skip", name, f)
 end
 
 for _, kind in ipairs(HOOKS) do
