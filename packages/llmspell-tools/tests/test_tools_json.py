@@ -361,7 +361,12 @@ async def test_depth_limit_is_configured(make_services):
         ({"maxItems": 1}, [1], [1, 2], "maxItems"),
         ({"uniqueItems": True}, [1, True, "1"], [1, 1.0], "uniqueItems"),
         ({"items": {"type": "integer"}}, [1], [1, "x"], "type"),
-        ({"items": [{"type": "integer"}], "additionalItems": False}, [1], [1, 2], "false"),
+        (
+            {"items": [{"type": "integer"}], "additionalItems": False},
+            [1],
+            [1, 2],
+            "additionalItems",
+        ),
         ({"contains": {"const": 3}}, [1, 3], [1, 2], "contains"),
         ({"required": ["a"]}, {"a": 1}, {}, "required"),
         ({"properties": {"a": {"type": "string"}}}, {"b": 1}, {"a": 1}, "type"),
@@ -399,7 +404,7 @@ async def test_depth_limit_is_configured(make_services):
         ({"format": "email"}, "a@b.org", "a@", "format"),
         ({"format": "date-time"}, "2024-02-29T00:00:00Z", "2024-02-30T00:00:00Z", "format"),
         ({"format": "date"}, "2024-02-29", "2024-02-30", "format"),
-        ({"format": "time"}, "23:59:59", "24:00:00", "format"),
+        ({"format": "time"}, "23:59:59Z", "24:00:00Z", "format"),
         ({"format": "ipv4"}, "127.0.0.1", "127.0.0.256", "format"),
         ({"format": "ipv6"}, "::1", "127.0.0.1", "format"),
         ({"format": "uri"}, "https://x.org/a", "no uri", "format"),
@@ -435,7 +440,7 @@ async def test_schema_error_says_where(call):
     assert result.value["errors"] == [
         {
             "path": "$.users[1].age",
-            "message": '"x" is not of type integer',
+            "message": '"x" is not of type "integer"',
             "keyword": "type",
         }
     ]
@@ -455,7 +460,6 @@ async def test_schema_error_says_where(call):
         {"pattern": 1},
         {"$ref": "#/nowhere"},
         {"$ref": "http://example.org/schema"},
-        {"$ref": "#"},
         {"allOf": [1]},
     ],
 )
@@ -473,20 +477,14 @@ async def test_at_most_a_hundred_errors_are_reported(call):
     assert len(result.value["errors"]) == 100
 
 
-async def test_regular_expression_bomb_ends_with_its_time(services, context):
-    started = time.monotonic()
-    with pytest.raises(LLMTimeoutError):
-        await services.tools.invoke(
-            "json_processor",
-            {
-                "operation": "validate",
-                "input": '"' + "a" * 40 + '!"',
-                "schema": {"pattern": "^(a+)+$"},
-            },
-            context,
-            timeout_seconds=1.0,
-        )
-    assert time.monotonic() - started < 5
+async def test_regular_expression_bomb_does_not_explode(call):
+    result = await call(
+        "json_processor",
+        operation="validate",
+        input='"' + "a" * 4000 + '!"',
+        schema={"pattern": "^(a+)+$"},
+    )
+    assert [e["keyword"] for e in result.value["errors"]] == ["pattern"]
 
 
 async def test_long_input_is_parsed_off_the_loop(call):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -36,13 +35,3 @@ def run_jq(program: str, texts: list[str]) -> list[Any]:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
-
-
-def validate(value_text: str, schema_text: str) -> list[dict[str, str]]:
-    """The violations of a JSON Schema that holds regular expressions."""
-    from llmspell_tools.data._json_schema import SchemaError, violations
-
-    try:
-        return violations(json.loads(value_text), json.loads(schema_text))
-    except SchemaError as error:
-        raise Refused(f"Invalid JSON schema: {error}") from None

@@ -144,16 +144,14 @@ class JsonProcessor(OperationTool):
         if "schema" not in parameters:
             raise _needs("Validate", "schema")
         schema = _schema_of(parameters["schema"])
-        from llmspell_tools.data._json_schema import SchemaError, has_patterns, violations
+        from llmspell_utils import JsonSchema
 
-        if has_patterns(schema):
-            job = "llmspell_tools.data._jobs:validate"
-            errors = await self._pool().run(job, json.dumps(value), json.dumps(schema))
-        else:
-            try:
-                errors = await in_thread(lambda stop: violations(value, schema))
-            except SchemaError as error:
-                raise ValidationError(f"Invalid JSON schema: {error}", field="schema") from None
+        try:
+            checked = JsonSchema(schema, draft=7)
+        except ValidationError as error:
+            raise ValidationError(f"Invalid JSON schema: {error.message}", field="schema") from None
+        found = await in_thread(lambda stop: checked.problems(value))
+        errors = [problem.to_dict() for problem in found]
         valid = not errors
         payload = {"is_valid": valid, "valid": valid, "errors": errors}
         return _payload("validate", payload, value=payload)
