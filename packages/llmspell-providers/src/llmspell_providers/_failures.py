@@ -151,10 +151,23 @@ def _date(text: str | None) -> float | None:
 
 _TOO_LONG = re.compile(
     r"context[ _-]length|context[ _-]window|maximum context|context_length_exceeded"
-    r"|prompt is too long|too many tokens|exceeds? the (?:available )?context",
+    r"|prompt is too long|too many tokens|exceeds? the (?:available )?context"
+    r"|token count.{0,40}exceeds the maximum",
 )
+_COMPARED = re.compile(r"(\d{3,})(?: tokens)?(?: \+ (\d+))? ?>=? ?(\d{3,})")
+"""``215000 tokens > 200000 maximum`` or ``190000 + 20000 > 200000``."""
+_LIMIT = re.compile(r"(?:maximum|limit|window|cannot exceed)\D{0,60}?(\d{3,})")
+_SIZE = re.compile(r"(?:resulted in|requested|received|used|prompt|token count)\D{0,40}?(\d{3,})")
 _SPENT = re.compile(r"insufficient_quota|billing|exceeded your current quota|credit balance")
 _FILTERED = re.compile(r"content_filter|content_policy|content management policy|safety system")
+
+
+_IDENTITIES = ("x-request-id", "request-id", "x-debug-trace-id")
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """What the vendor calls this exchange, for its support."""
+    return next((headers[name] for name in _IDENTITIES if name in headers), None)
 
 
 def http_failure(
@@ -165,11 +178,16 @@ def http_failure(
     *,
     model: str,
     now: Callable[[], float],
+    means: int | None = None,
 ) -> LLMSpellError:
-    """The error for an answer with an error status (or an error inside a stream)."""
-    request_id = headers.get("x-request-id")
+    """The error for an answer with an error status (or an error inside a stream).
+
+    *means* is the status that says what happened, where the vendor's own does not.
+    """
+    request_id = request_id_of(headers)
     said = f"HTTP {status}: {complaint.words}"
     more: dict[str, Any] = {"status_code": status, "request_id": request_id}
+    status = means or status
     if status in (401, 403):
         return peer.error(
             "auth",
@@ -220,22 +238,27 @@ def _not_found(
     )
 
 
+def _sizes(words: str) -> tuple[int | None, int | None]:
+    """The size of the messages and the limit, as far as *words* tell them."""
+    compared = _COMPARED.search(words)
+    if compared is not None:
+        return int(compared[1]) + int(compared[2] or 0), int(compared[3])
+    size, limit = _SIZE.search(words), _LIMIT.search(words)
+    return int(size[1]) if size else None, int(limit[1]) if limit else None
+
+
 def _refused(
     peer: Peer, model: str, said: str, complaint: Complaint, more: dict[str, Any]
 ) -> LLMSpellError:
     if _TOO_LONG.search(complaint.lower):
-        limit = re.search(r"(?:maximum|limit|window)\D{0,60}?(\d{3,})", complaint.words)
-        size = re.search(r"(?:resulted in|requested|used|prompt)\D{0,40}?(\d{3,})", complaint.words)
+        size, limit = _sizes(complaint.words)
         return ContextLengthError(
             peer.redact(f"{peer.label}: the messages do not fit into '{model}' ({said})"),
             provider=peer.name,
             kind="context_length",
             field="input",
             hint="Shorten the input, or lower max_conversation_length or context_window.",
-            details={
-                "limit": int(limit[1]) if limit else None,
-                "size": int(size[1]) if size else None,
-            },
+            details={"limit": limit, "size": size},
             **more,
         )
     if _FILTERED.search(complaint.lower):

@@ -30,6 +30,7 @@ from llmspell_providers._failures import (
     http_failure,
     missing_key,
     read_complaint,
+    request_id_of,
     shown_address,
 )
 from llmspell_providers._http import HttpClient, Reply, Waits
@@ -224,11 +225,12 @@ class VendorProvider(Provider):
         """The error that *complaint* with *status* is."""
         return http_failure(
             self.peer,
-            self.status_of(status, complaint),
+            status,
             reply.headers,
             complaint,
             model=asked.model,
             now=asked.now,
+            means=self.status_of(status, complaint),
         )
 
     async def fetch(
@@ -287,7 +289,7 @@ class VendorProvider(Provider):
                     if draft.complete:
                         break
                 if not draft.complete and draft.finish_reason is None:
-                    raise self.peer.cut("the stream ended early", request_id(reply))
+                    raise self.peer.cut("the stream ended early", request_id_of(reply.headers))
                 yield ChatChunk(response=self.finished(draft, reply))
                 await drain(frames)
 
@@ -328,11 +330,11 @@ class VendorProvider(Provider):
         except MalformedAnswer as error:
             raise self.malformed(str(error), reply) from None
         except FilteredAnswer as error:
-            raise self.withheld(str(error), request_id(reply)) from None
+            raise self.withheld(str(error), request_id_of(reply.headers)) from None
 
     def malformed(self, words: str, reply: Reply) -> LLMSpellError:
         """An answer that is not what the protocol says."""
-        return self.peer.error("protocol", words, request_id=request_id(reply))
+        return self.peer.error("protocol", words, request_id=request_id_of(reply.headers))
 
     def withheld(self, words: str, identity: str | None) -> LLMSpellError:
         """An answer that the provider did not want to give."""
@@ -342,7 +344,7 @@ class VendorProvider(Provider):
 
     def finished(self, draft: Draft, reply: Reply) -> ChatResponse:
         """The whole answer, or the error it amounts to."""
-        identity = request_id(reply)
+        identity = request_id_of(reply.headers)
         try:
             return draft.response(identity)
         except FilteredAnswer as error:
@@ -393,11 +395,3 @@ async def drain(frames: AsyncGenerator[str]) -> None:
                 pass
     except (TimeoutError, LLMSpellError):
         pass
-
-
-_IDENTITIES = ("x-request-id", "request-id", "x-debug-trace-id")
-
-
-def request_id(reply: Reply) -> str | None:
-    """What the vendor calls this exchange, for its support."""
-    return next((reply.headers[name] for name in _IDENTITIES if name in reply.headers), None)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 VENDORS: dict[str, str] = {
+    "anthropic": "_anthropic:Anthropic",
     "openai": "_openai:OpenAI",
 }
 """The module of `llmspell_testing.vendors` and the class that plays each vendor."""

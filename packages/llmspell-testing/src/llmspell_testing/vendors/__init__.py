@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from llmspell_core import lazy_exports
 
 if TYPE_CHECKING:
+    from llmspell_testing.vendors._anthropic import Anthropic as Anthropic
     from llmspell_testing.vendors._openai import OpenAI as OpenAI
     from llmspell_testing.vendors._shapes import Shape as Shape
     from llmspell_testing.vendors._shapes import ShapeError as ShapeError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from llmspell_testing.vendors._vendor import Vendor as Vendor
 
 __all__ = [
+    "Anthropic",
     "Call",
     "Fault",
     "Frame",
@@ -32,6 +34,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Anthropic": "_anthropic",
         "Call": "_vendor",
         "Fault": "_vendor",
         "Frame": "_vendor",
