@@ -10,7 +10,8 @@ local host = ...
 
 local type, next, tostring, select, error = type, next, tostring, select, error
 local pcall, xpcall, rawget, rawset, rawequal = pcall, xpcall, rawget, rawset, rawequal
-local setmetatable, getmetatable = setmetatable, getmetatable
+local setmetatable = setmetatable
+local getmetatable = debug.getmetatable   -- whatever `__metatable` says
 local collectgarbage = collectgarbage
 local format, find, sub, gsub = string.format, string.find, string.sub, string.gsub
 local unpack = table.unpack or unpack
@@ -27,7 +28,9 @@ local host_mark, host_function = host.mark, host.func
 local AWAIT = {}                       -- what a waiting coroutine yields first
 local MARK = "\3"                      -- how the message of an interrupt ends, see _interrupt.py
 local NULL = setmetatable({}, { __tostring = function() return "null" end, __metatable = false })
-local ARRAY = { __name = "array" }     -- metatable of a table that is an array even when empty
+-- Metatable of a table that is an array even when empty. Scripts get hold of no metatable that we
+-- use again: a `__gc` that they add would run with hooks off, where no interrupt reaches it.
+local ARRAY = { __name = "array", __metatable = false }
 local LIMITS = { soft = huge }         -- KiB of heap above which a call to the host first collects
 
 local weak_keys, weak_values = { __mode = "k" }, { __mode = "v" }
@@ -45,7 +48,7 @@ local running = { false, false, false, false } -- [1]: the coroutine that runs; 
 objects[NULL] = host.null
 
 local bridge = {
-  NULL = NULL, ARRAY = ARRAY, LIMITS = LIMITS, running = running,
+  NULL = NULL, ARRAY = ARRAY, LIMITS = LIMITS, running = running, getmetatable = getmetatable,
   objects = objects, opaque = opaque, texts = texts, waiting = waiting, task_of = task_of,
 }
 
@@ -110,8 +113,10 @@ end
 -- inner tables, whose own tokens follow in that order.
 
 local PLAIN = { string = true, number = true, boolean = true, ["nil"] = true }
-local RING, MAX_DEPTH = 256, 128
-local slots, lengths, table_marks, ring = {}, {}, {}, 0
+local MAX_DEPTH = 128
+-- The tables of the call in progress, up to `top`; those below `base` belong to the call whose
+-- argument's `__tojson` runs.
+local slots, lengths, table_marks, base, top = {}, {}, {}, 0, 0
 local other_marks = {}
 
 local function function_id(f)
@@ -143,6 +148,17 @@ local function special(v, t, lenient)
   return error("Validation error: Unsupported Lua type for JSON conversion: " .. t, 0)
 end
 
+-- Calls a `__tojson`, which may call the host in its turn. From within gsub, which cannot be yielded
+-- across: so no other coroutine comes between the arguments of a call.
+local function converted(convert, v)
+  local before, made = base, nil
+  base = top
+  local ok, message = pcall(gsub, "x", "x", function() made = convert(v) end)
+  base = before
+  if not ok then error(message, 0) end
+  return made
+end
+
 -- What stands for a table inside a table: itself, what its `__tojson` makes of it, or its object.
 -- Returns whether it still is a table to flatten.
 local function inner(v, lenient, depth)
@@ -160,7 +176,7 @@ local function inner(v, lenient, depth)
   if type(meta) == "table" then
     local convert = rawget(meta, "__tojson")
     if convert ~= nil then
-      local made = convert(v)
+      local made = converted(convert, v)
       local t = type(made)
       if t == "table" and made ~= v then
         if depth > MAX_DEPTH then error("Validation error: Maximum nesting depth exceeded", 0) end
@@ -278,14 +294,14 @@ local function wire(v, as_result)
     if object ~= nil and not as_result then return object end
     local made, n = flatten(v, as_result)
     if made == nil then return n end
-    ring = ring % RING + 1
+    top = top + 1
     local text = texts[v]
-    slots[ring], lengths[ring] = made, n
-    if text ~= nil then slots[ring].text = text end
-    local mark = table_marks[ring]
+    slots[top], lengths[top] = made, n
+    if text ~= nil then slots[top].text = text end
+    local mark = table_marks[top]
     if mark == nil then
-      mark = host_mark(ring)
-      table_marks[ring] = mark
+      mark = host_mark(top)
+      table_marks[top] = mark
     end
     return mark
   end
@@ -299,10 +315,20 @@ local function wire(v, as_result)
   return mark
 end
 
-local function wires(n, a, ...)
+local function wire_all(n, a, ...)
   if n == 0 then return end
-  if PLAIN[type(a)] then return a, wires(n - 1, ...) end
-  return wire(a), wires(n - 1, ...)
+  if PLAIN[type(a)] then return a, wire_all(n - 1, ...) end
+  return wire(a), wire_all(n - 1, ...)
+end
+
+local function wires(n, ...)
+  top = base
+  if n <= 8 then return wire_all(n, ...) end
+  local all = { ... }
+  for i = 1, n do
+    if not PLAIN[type(all[i])] then all[i] = wire(all[i]) end
+  end
+  return unpack(all, 1, n)
 end
 
 -- Python calls these: the tokens behind a mark.
@@ -330,7 +356,7 @@ function bridge.release(id)
   functions[id] = nil
 end
 
-bridge.wire, bridge.wires, bridge.function_id = wire, wires, function_id
+bridge.wires, bridge.function_id = wires, function_id
 
 -- The host functions for the other chunks: what a script passes may be a table or a function, and
 -- crosses as everything does.
@@ -439,10 +465,14 @@ local function spawn(f, as_result, ...)
   local co
   if as_result then
     local main_chunk = f
-    co = create(function(...) return wire((main_chunk(...)), true) end)
+    co = create(function(...)
+      local value = main_chunk(...)
+      top = base
+      return wire(value, true)
+    end)
   else
     local callback = f
-    co = create(function(...) return wire((callback(...))) end)
+    co = create(function(...) return wires(1, (callback(...))) end)
   end
   local address = format("%p", co)
   tasks[id], task_of[co] = co, id
@@ -491,6 +521,7 @@ local function call_on(own, object, f, n)
   elseif n == 1 then
     return function(a, b)
       if rawequal(a, own) then a = b end
+      top = base
       if not PLAIN[type(a)] then a = wire(a) end
       if collectgarbage("count") > LIMITS.soft then host_pressure() end
       return finish(f(object, a))
@@ -498,6 +529,7 @@ local function call_on(own, object, f, n)
   elseif n == 2 then
     return function(a, b, c)
       if rawequal(a, own) then a, b = b, c end
+      top = base
       if not PLAIN[type(a)] then a = wire(a) end
       if not PLAIN[type(b)] then b = wire(b) end
       if collectgarbage("count") > LIMITS.soft then host_pressure() end
@@ -506,6 +538,7 @@ local function call_on(own, object, f, n)
   elseif n == 3 then
     return function(a, b, c, d)
       if rawequal(a, own) then a, b, c = b, c, d end
+      top = base
       if not PLAIN[type(a)] then a = wire(a) end
       if not PLAIN[type(b)] then b = wire(b) end
       if not PLAIN[type(c)] then c = wire(c) end
@@ -658,7 +691,11 @@ end
 
 local function concat(a, b) return tostring(a) .. tostring(b) end
 
-local RECORD = { __tostring = function(t) return texts[t] end, __concat = concat }
+local RECORD = {
+  __tostring = function(t) return texts[t] end, __concat = concat, __metatable = false,
+}
+
+bridge.RECORD = RECORD
 
 function bridge.record(fields, text)
   texts[fields] = text
@@ -690,9 +727,9 @@ end
 -- A live table: the Python dict or list itself, read and written through.
 local LIVE = {
   __metatable = false,
-  __index = function(t, key) return finish(host.live_get(objects[t], wire(key))) end,
+  __index = function(t, key) return finish(host.live_get(objects[t], wires(1, key))) end,
   __newindex = function(t, key, value)
-    return finish(host.live_set(objects[t], wire(key), wire(value)))
+    return finish(host.live_set(objects[t], wires(2, key, value)))
   end,
   __len = function(t) return finish(host.live_len(objects[t])) end,
   __pairs = function(t)

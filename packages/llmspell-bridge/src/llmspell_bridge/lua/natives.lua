@@ -2,10 +2,11 @@
 
 local bridge = ...
 local natives, finish, fail = bridge.natives, bridge.finish, bridge.fail
-local objects, task_of, NULL = bridge.objects, bridge.task_of, bridge.NULL
-local trace, G, wire, host = bridge.trace, bridge.G, bridge.wire, bridge.host
+local objects, texts, NULL = bridge.objects, bridge.texts, bridge.NULL
+local G, host = bridge.G, bridge.host
 local type, tostring, next, select, error = type, tostring, next, select, error
-local pcall, setmetatable, getmetatable, rawget = pcall, setmetatable, getmetatable, rawget
+local pcall, setmetatable, rawget = pcall, setmetatable, rawget
+local getmetatable, checked_setmetatable = bridge.getmetatable, bridge.G.setmetatable
 local format, rep, sub, gsub = string.format, string.rep, string.sub, string.gsub
 local concat, sort, unpack = table.concat, table.sort, table.unpack or unpack
 local math_type = math.type or function(x) return x % 1 == 0 and "integer" or "float" end
@@ -437,7 +438,12 @@ local function deep_copy(v, copies)
   copies[v] = made
   for key, item in next, v do made[deep_copy(key, copies)] = deep_copy(item, copies) end
   local meta = getmetatable(v)
-  if type(meta) == "table" and rawget(meta, "__metatable") == nil then setmetatable(made, meta) end
+  if meta == bridge.ARRAY or meta == bridge.RECORD then
+    texts[made] = texts[v]
+    setmetatable(made, meta)
+  elseif meta ~= nil and rawget(meta, "__metatable") == nil then
+    checked_setmetatable(made, meta)
+  end
   return made
 end
 

@@ -8,7 +8,8 @@ local interrupted, trace = bridge.interrupted, bridge.trace
 local real = _G
 local type, tostring, select, error, next = type, tostring, select, error, next
 local pcall, raw_xpcall, rawget, rawset = pcall, xpcall, rawget, rawset
-local getmetatable, raw_setmetatable = getmetatable, setmetatable
+local getmetatable, raw_setmetatable = bridge.getmetatable, setmetatable
+local replace_metatable = debug.setmetatable
 local concat, unpack, sort = table.concat, table.unpack or unpack, table.sort
 local raw_load, raw_setfenv = load, setfenv
 local rawlen = rawlen or function(t) return #t end
@@ -52,12 +53,17 @@ function G.setmetatable(t, meta)
   if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
     return fail(DENIED .. "'__gc' metamethods are not allowed")
   end
+  if type(t) == "table" and (type(meta) == "table" or meta == nil)
+    and getmetatable(t) == bridge.ARRAY then
+    return replace_metatable(t, meta)   -- an empty array of the host's is an ordinary table
+  end
   return raw_setmetatable(t, meta)
 end
 
 -- A handler would run with hooks off as well, so it runs after unwinding; the traceback of the
 -- error is kept for it.
 local caught_trace
+local our_traceback
 
 local function catch(value)
   if interrupted(value) then return value end
@@ -69,8 +75,8 @@ local function handled(handler, ok, box, ...)
   local value = box
   local outer = caught_trace
   if type(box) == "table" and rawget(box, "trace") then value, caught_trace = box.caught, box.trace end
-  if handler == traceback or handler == G.debug.traceback then
-    local text = G.debug.traceback(value)
+  if handler == our_traceback then
+    local text = our_traceback(value)
     caught_trace = outer
     return false, text
   end
@@ -191,7 +197,7 @@ do
   if co.close then
     local raw_close = co.close
     function wrapped.close(thread)
-      if bridge.waiting[thread] then error("cannot close a running coroutine", 2) end
+      if bridge.waiting[thread] or task_of[thread] then error("cannot close a running coroutine", 2) end
       local before = running[1]
       running[1] = thread
       local ok, message = raw_close(thread)
@@ -299,7 +305,7 @@ if real.bit then G.bit = real.bit end
 local OURS = { ["=[llmspell]"] = true, ["=[C]"] = true }
 G.debug = {}
 
-function G.debug.traceback(...)
+function our_traceback(...)
   local thread, message, from
   if type((...)) == "thread" then
     thread, message, from = ...
@@ -316,6 +322,12 @@ function G.debug.traceback(...)
   end
   return trace(nil, message, (from or 1) + 1)
 end
+G.debug.traceback = our_traceback
+
+-- A level may be given as text, which the C functions would take for a number.
+local function level_of(f)
+  return type(f) == "string" and tonumber(f) or f
+end
 
 local function hidden(info)
   return info and OURS[info.source] or false
@@ -325,6 +337,7 @@ if level >= 2 then
   function G.debug.getinfo(...)
     local thread, f, what
     if type((...)) == "thread" then thread, f, what = ... else f, what = ... end
+    f = level_of(f)
     if type(f) == "number" and not thread then f = f + 1 end
     local info
     if thread then info = getinfo(thread, f, what or "nSlutf")
@@ -332,17 +345,19 @@ if level >= 2 then
     if info == nil then return nil end
     local source
     if thread then source = getinfo(thread, f, "S") else source = getinfo(f, "S") end
-    if type(f) == "number" and hidden(source) then info.func = nil end
+    if type(f) ~= "function" and hidden(source) then info.func = nil end
     return info
   end
 
   local raw_getlocal = raw_debug.getlocal
   function G.debug.getlocal(f, index, more)
     if type(f) == "thread" then
-      if hidden(getinfo(f, index, "S")) then return nil end
+      index = level_of(index)
+      if type(index) ~= "function" and hidden(getinfo(f, index, "S")) then return nil end
       return raw_getlocal(f, index, more)
     end
-    if type(f) == "number" then
+    f = level_of(f)
+    if type(f) ~= "function" then
       f = f + 1
       if hidden(getinfo(f, "S")) then return nil end
     end
@@ -791,8 +806,9 @@ bridge.ordered_pairs = raw_ordered_pairs
 
 local function ordered_pairs(t)
   local meta = getmetatable(t)
-  if type(meta) == "table" and rawget(meta, "__pairs") ~= nil then return raw_pairs(t) end
-  if type(t) ~= "table" or meta == false then return raw_pairs(t) end
+  if type(t) ~= "table" or (meta ~= nil and rawget(meta, "__pairs") ~= nil) then
+    return raw_pairs(t)
+  end
   return raw_ordered_pairs(t)
 end
 
@@ -821,7 +837,8 @@ local function ordered_next(t, key)
 end
 
 local plain = { pairs = G.pairs, next = G.next }
-local clocks = G.os and { time = G.os.time, date = G.os.date, clock = G.os.clock }
+local our_os, randomseed = G.os, G.math and G.math.randomseed
+local clocks = our_os and { time = our_os.time, date = our_os.date, clock = our_os.clock }
 
 local recorded_clocks = {
   time = function(t)
@@ -835,26 +852,25 @@ local recorded_clocks = {
   end,
 }
 
+-- What the host does between executions must not call what scripts may have put in its place: nobody
+-- could interrupt that.
 function bridge.begin(recording, seed)
   caught_trace = nil
   raw_collect("restart")
-  if recording == bridge.recording then
-    if recording then G.math.randomseed(seed) end
-    return
-  end
+  if recording and randomseed then randomseed(seed) end
+  if recording == bridge.recording then return end
   bridge.recording = recording
   local from = { pairs = recording and plain.pairs or ordered_pairs,
                  next = recording and plain.next or ordered_next }
   local into = { pairs = recording and ordered_pairs or plain.pairs,
                  next = recording and ordered_next or plain.next }
   for name, f in raw_pairs(into) do
-    if G[name] == from[name] then G[name] = f end
+    if rawequal(rawget(G, name), from[name]) then rawset(G, name, f) end
   end
-  if G.os and clocks then
+  if clocks then
     local source = recording and recorded_clocks or clocks
-    for name in raw_pairs(clocks) do G.os[name] = source[name] end
+    for name in raw_pairs(clocks) do rawset(our_os, name, source[name]) end
   end
-  if recording and G.math then G.math.randomseed(seed) end
 end
 
 bridge.recording = false
@@ -862,6 +878,7 @@ bridge.recording = false
 -- ARGS ------------------------------------------------------------------------------------------
 
 local ARGUMENTS = {
+  __metatable = false,
   __index = function(t, key)
     if type(key) ~= "string" then return nil end
     local number = tonumber(key)
@@ -873,7 +890,8 @@ local ARGUMENTS = {
 }
 
 function bridge.arguments(all, positional)
-  G.ARGS, G.arg = raw_setmetatable(all, ARGUMENTS), positional
+  rawset(G, "ARGS", raw_setmetatable(all, ARGUMENTS))
+  rawset(G, "arg", positional)
 end
 
 function bridge.load_main(text, name, expression)
