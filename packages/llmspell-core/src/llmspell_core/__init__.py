@@ -180,6 +180,7 @@ if TYPE_CHECKING:
     )
     from llmspell_core._secrets import (
         Secrets,
+        redact_fields,
     )
     from llmspell_core._services import (
         Services,
@@ -359,6 +360,7 @@ __all__ = [  # noqa: RUF022 - sorted
     "nearest",
     "new_id",
     "operation",
+    "redact_fields",
     "run_sync",
     "script_global",
     "script_object",
@@ -516,6 +518,7 @@ _HOMES = {
     "nearest": "_errors",
     "new_id": "_context",
     "operation": "_operations",
+    "redact_fields": "_secrets",
     "run_sync": "_io",
     "script_global": "_script",
     "script_object": "_script",
