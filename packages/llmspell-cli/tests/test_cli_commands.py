@@ -103,7 +103,7 @@ def test_help_lists_every_command_and_long_help_has_examples(shell: Shell) -> No
 
     assert (long.code, long.err) == (0, "")
     assert "LLMSpell provides scriptable LLM interactions" in long.out
-    for name in ("config", "exec", "plugins", "replay", "resume", "run", "runs", "version"):
+    for name in ("config", "exec", "plugins", "replay", "resume", "run", "runs", "test", "version"):
         assert re.search(rf"^  {name} ", long.out, re.MULTILINE)
     assert "EXAMPLES:\n  llmspell run" in long.out
     assert short.out == long.out[: long.out.index("\nEXAMPLES")]
