@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
 from typing import Any
 
 import pytest
 
 from llmspell_core import (
-    CancelSignal,
-    ChatChunk,
     ChatRequest,
-    ChatResponse,
     ConfigurationError,
-    Deadline,
-    ExecutionCancelled,
-    LLMTimeoutError,
     Message,
-    ModelInfo,
-    NetworkError,
     Plugin,
     PluginIndex,
     Provider,
     ProviderError,
     ProviderSettings,
-    RateLimitError,
     Services,
-    Usage,
 )
 from llmspell_providers import ModelText, ProviderService
-from llmspell_providers._prices import PriceList
-from llmspell_providers._wrappers import Ending, Priced, Recorded, Retrying
 from llmspell_testing import (
     LedgerDouble,
     LoopbackServer,
-    Reply,
-    ScriptedProvider,
-    make_context,
     make_services,
-    recorded_and_replayed,
     recording_context,
 )
-from llmspell_utils import RetryPolicy
 
 PLUGINS = (
     Plugin("llmspell.providers", "openai", "llmspell_providers:OpenAIProvider", "p", "1"),
@@ -65,8 +46,8 @@ def service(providers: Any = None) -> ProviderService:
 
 
 def settings_of(provider: Provider) -> ProviderSettings:
-    while hasattr(provider, "_inner"):
-        provider = provider._inner
+    while hasattr(provider, "inner"):
+        provider = provider.inner
     return provider._settings  # type: ignore[attr-defined]
 
 
@@ -341,175 +322,6 @@ def test_a_foreign_provider_type_is_used_like_ours() -> None:
 REQUEST = ChatRequest("gpt-4o-2024-08-06", (Message("user", "hi"),))
 
 
-async def test_the_price_is_added_where_it_is_known() -> None:
-    providers = service({"openai": {"pricing": {"own": {"input": 1, "output": 2}}}})
-    composed, _ = providers.resolve("openai/m", api_key="k" * 9)
-    priced = composed._inner._inner  # type: ignore[attr-defined]
-    assert isinstance(priced, Priced)
-    prices: PriceList = priced._prices
-    usage = Usage(1000, 1000, cached_tokens=400)
-
-    def cost(model: str) -> float | None:
-        made = prices.priced(usage, model)
-        return None if made is None else made.cost
-
-    assert cost("gpt-4o-2024-08-06") == pytest.approx(0.6 * 0.0025 + 0.4 * 0.00125 + 0.01)
-    assert cost("gpt-4") == pytest.approx(0.03 + 0.06)
-    assert cost("own") == 3.0
-    assert cost("gpt-unknown") is None
-    assert prices.priced(None, "gpt-4") is None
-    elsewhere, _ = providers.resolve("openai/m", base_url="http://h")
-    assert elsewhere._inner._inner._prices.priced(usage, "gpt-4") == usage  # type: ignore[attr-defined]
-
-
-async def test_a_priced_answer_costs_by_its_own_model_else_by_the_one_asked_for() -> None:
-    from llmspell_providers._prices import Price
-
-    def priced(*prices: str) -> Priced:
-        reply = Reply("x", usage=Usage(1000, 0))
-        script = ScriptedProvider(reply, reply)
-        return Priced(script, PriceList({name: Price(0.5, 1) for name in prices}))
-
-    known = priced("gpt-4o")
-    whole = await known.chat(REQUEST, make_context())
-    assert whole.usage == Usage(1000, 0, cost=0.5)
-    chunks = [chunk async for chunk in known.stream(REQUEST, make_context())]
-    assert chunks == [ChatChunk("x"), ChatChunk(response=whole)]
-    assert (await priced().chat(REQUEST, make_context())).usage == Usage(1000, 0)
-
-
-def test_the_order_of_the_wrappers_is_what_it_says() -> None:
-    provider, _ = service({"a": {"base_url": "http://a"}}).resolve("a/m")
-    order = []
-    while hasattr(provider, "_inner"):
-        order.append(type(provider))
-        provider = provider._inner
-    assert order == [Recorded, Ending, Priced, Retrying]
-
-
-class Naps(list[float]):
-    async def __call__(self, seconds: float) -> None:
-        self.append(seconds)
-
-
-def retrying(script: ScriptedProvider, naps: Naps) -> Retrying:
-    return Retrying(script, RetryPolicy(jitter=0), sleep=naps, random=lambda: 0.5)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_failure_that_may_pass_is_tried_again(stream: bool) -> None:
-    naps = Naps()
-    script = ScriptedProvider(
-        ProviderError("down", kind="server"), RateLimitError("slow", retry_after=5), "fine"
-    )
-    provider = retrying(script, naps)
-    if stream:
-        chunks = [chunk async for chunk in provider.stream(REQUEST, make_context())]
-        assert [chunk.text for chunk in chunks] == ["fine", ""]
-    else:
-        assert (await provider.chat(REQUEST, make_context())).content == "fine"
-    assert naps == [1.0, 5.0]
-
-
-async def test_a_keyless_server_that_is_not_there_is_not_waited_for() -> None:
-    providers = service({"local": {"base_url": "http://127.0.0.1:9/v1"}})
-    for key, expected in ((None, False), ("sk-some-key", True)):
-        provider, _ = providers.resolve("local/m", api_key=key)
-        assert provider._inner._inner._inner._when_unreachable is expected  # type: ignore[attr-defined]
-    naps = Naps()
-    script = ScriptedProvider(NetworkError("refused"), "never asked")
-    with pytest.raises(NetworkError):
-        await Retrying(script, RetryPolicy(), when_unreachable=False, sleep=naps).chat(
-            REQUEST, make_context()
-        )
-    assert naps == []
-
-
-async def test_a_garbled_answer_is_asked_for_once_more_and_not_twice() -> None:
-    garbled = ProviderError("?", kind="protocol")
-    script = ScriptedProvider(garbled, garbled, "never asked")
-    with pytest.raises(ProviderError):
-        await retrying(script, Naps()).chat(REQUEST, make_context())
-    assert len(script.requests) == 2
-
-
-async def test_a_stream_that_has_begun_is_not_begun_again() -> None:
-    naps = Naps()
-    script = ScriptedProvider(
-        Reply(pieces=("a", "b"), error=ProviderError("cut", kind="protocol")), "again"
-    )
-    seen: list[str] = []
-
-    async def read() -> None:
-        async for chunk in retrying(script, naps).stream(REQUEST, make_context()):
-            seen.append(chunk.text)  # noqa: PERF401 - what came before the error counts
-
-    with pytest.raises(ProviderError, match="cut"):
-        await read()
-    assert (seen, naps) == (["a", "b"], [])
-
-
-async def test_no_retry_outlasts_the_deadline() -> None:
-    naps = Naps()
-    script = ScriptedProvider(RateLimitError("slow", retry_after=50), "late")
-    with pytest.raises(RateLimitError):
-        await retrying(script, naps).chat(REQUEST, make_context(deadline=Deadline(10)))
-    assert naps == []
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_signal_from_another_thread_ends_a_call(stream: bool) -> None:
-    cancel = CancelSignal()
-    context = make_context(cancel=cancel)
-    provider = Ending(ScriptedProvider(Reply("x", after=asyncio.Event())))
-
-    async def call() -> None:
-        if not stream:
-            await provider.chat(REQUEST, context)
-            return
-        async for _ in provider.stream(REQUEST, context):
-            pass
-
-    calling = asyncio.ensure_future(call())
-    await asyncio.sleep(0)
-    thread = threading.Thread(target=cancel.cancel)
-    thread.start()
-    with pytest.raises(ExecutionCancelled):
-        await asyncio.wait_for(calling, 5)
-    thread.join()
-
-
-async def test_the_deadline_of_the_execution_ends_a_call() -> None:
-    provider = Ending(ScriptedProvider(Reply("x", after=asyncio.Event())))
-    with pytest.raises(LLMTimeoutError, match="execution timed out"):
-        await provider.chat(REQUEST, make_context(deadline=Deadline(0.01)))
-
-
-async def test_a_recorded_call_replays_without_being_made() -> None:
-    def script() -> ScriptedProvider:
-        return ScriptedProvider(
-            Reply("one", usage=Usage(3, 4, cost=0.5)), Reply(pieces=("t", "wo"))
-        )
-
-    made: list[ScriptedProvider] = []
-
-    async def work(context: Any) -> tuple[ChatResponse, list[ChatChunk]]:
-        made.append(script())
-        provider = Recorded(made[-1])
-        whole = await provider.chat(REQUEST, context)
-        return whole, [chunk async for chunk in provider.stream(REQUEST, context)]
-
-    ledger = LedgerDouble()
-    first, second = await recorded_and_replayed(work, ledger)
-    assert first == second
-    assert [len(one.requests) for one in made] == [2, 0]
-    chat, stream = (e for e in ledger.effects("run") if e.intent.kind == "model.chat")
-    assert chat.outcome is not None
-    assert (chat.outcome.tokens, chat.outcome.cost) == (7, 0.5)
-    assert stream.outcome is not None
-    assert (stream.outcome.tokens, stream.outcome.cost) == (15, 0.001)
-
-
 async def test_a_key_never_reaches_the_ledger() -> None:
     async with LoopbackServer() as server:
         server.answer_json({"error": {"message": "bad key sk-topsecret"}}, status=401)
@@ -526,21 +338,3 @@ async def test_a_key_never_reaches_the_ledger() -> None:
     )
     assert "sk-topsecret" not in written
     assert "<REDACTED>" in written
-
-
-async def test_closing_closes_every_provider_and_raises_the_first_failure() -> None:
-    class Broken(ScriptedProvider):
-        async def aclose(self) -> None:
-            raise OSError("stuck")
-
-    providers = service()
-    good, broken = ScriptedProvider(), Broken()
-    providers._built = {("a",): Recorded(broken), ("b",): Recorded(good)}
-    with pytest.raises(OSError, match="stuck"):
-        await providers.aclose()
-    assert good.closed
-    await providers.aclose()
-
-
-async def test_wrappers_pass_on_what_they_do_not_change() -> None:
-    assert await Recorded(ScriptedProvider(name="s")).models() == [ModelInfo("s")]

@@ -98,8 +98,11 @@ class Budget:
             ConfigurationError: ``PRICE_UNKNOWN``, when money is limited and the price is not
                 known.
         """
+        late = self.out_of_time(now)
+        if late is not None:
+            raise late
         for budget in self._line():
-            budget._check(tokens, cost, now, model)
+            budget._check(tokens, cost, model)
         return self.hold(tokens=tokens, cost=cost)
 
     def hold(self, *, tokens: int, cost: float | None) -> Reservation:
@@ -140,6 +143,14 @@ class Budget:
         ]
         return max(0.0, min(left)) if left else None
 
+    def out_of_time(self, now: float) -> BudgetError | None:
+        """The error that the time of this or an outer budget is over; None while it is not."""
+        for budget in self._line():
+            seconds, used = budget.limits.seconds, now - budget._started
+            if seconds is not None and used >= seconds:
+                return BudgetError("budget seconds", limit=seconds, used=round(used, 3))
+        return None
+
     def remaining_tokens(self) -> int | None:
         """What neither was spent nor is held, here and in the outer budgets; None: no limit."""
         left = [
@@ -166,13 +177,10 @@ class Budget:
             line.append(line[-1]._parent)
         return line
 
-    def _check(self, tokens: int, cost: float | None, now: float, model: str | None) -> None:
+    def _check(self, tokens: int, cost: float | None, model: str | None) -> None:
         limits = self.limits
         if limits.calls is not None and self.calls >= limits.calls:
             raise BudgetError("budget calls", limit=limits.calls, used=self.calls)
-        if limits.seconds is not None and now - self._started >= limits.seconds:
-            used = round(now - self._started, 3)
-            raise BudgetError("budget seconds", limit=limits.seconds, used=used)
         if limits.tokens is not None:
             used = self.tokens + self._held_tokens
             if used + tokens > limits.tokens:

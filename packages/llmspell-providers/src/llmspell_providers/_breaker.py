@@ -80,9 +80,9 @@ class Breaker:
     def _left(self) -> float:
         """Seconds until the first probe."""
         assert self._opened is not None
-        # A clock that jumped backwards must not prolong the pause.
-        passed = max(0.0, self._clock() - self._opened)
-        return self._policy.seconds - passed
+        # A clock that jumped backwards must not prolong the pause by more than itself.
+        self._opened = min(self._opened, now := self._clock())
+        return self._opened + self._policy.seconds - now
 
     def check(self) -> None:
         """Raise `CircuitOpenError` while no call may be made."""
@@ -102,7 +102,7 @@ class Breaker:
         except LLMSpellError as error:
             if _on_their_side(error):
                 self._failure(error)
-            elif not isinstance(error, RateLimitError | LLMTimeoutError):
+            elif not isinstance(error, RateLimitError | LLMTimeoutError | CircuitOpenError):
                 self._success(probe)
             raise
         except GeneratorExit:

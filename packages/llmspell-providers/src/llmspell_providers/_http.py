@@ -20,26 +20,40 @@ MOST_BYTES = 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How long to wait, in seconds: for a connection, for bytes, and for all of it."""
+    """How long to wait, in seconds: for a connection, between bytes, for all of it, and for the
+    first bytes of the body (None: as between bytes).
+    """
 
     connect: float
     silence: float
     total: float | None
+    first: float | None = None
 
 
 class _Clock:
-    """The time left of a call."""
+    """The time left of a call. `begun` is to be set when the first bytes of the body came."""
 
     def __init__(self, waits: Waits) -> None:
         self.waits = waits
-        self._end = None if waits.total is None else asyncio.get_running_loop().time() + waits.total
+        self.begun = False
+        self._start = asyncio.get_running_loop().time()
+        self._end = None if waits.total is None else self._start + waits.total
 
     def next(self) -> float:
         """Seconds for the next wait."""
-        if self._end is None:
-            return self.waits.silence
-        left = self._end - asyncio.get_running_loop().time()
-        return max(0.0, min(self.waits.silence, left))
+        now = asyncio.get_running_loop().time()
+        left = self.patience
+        if not self.begun:
+            left = self._start + left - now
+        if self._end is not None:
+            left = min(left, self._end - now)
+        return max(0.0, left)
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence that are borne now."""
+        first = self.waits.first
+        return self.waits.silence if self.begun or first is None else first
 
     @property
     def over(self) -> bool:
@@ -83,6 +97,7 @@ class Reply:
                 raise transport_failure(self._peer, error, started=True) from error
             if piece is None:
                 return
+            self._clock.begun = True
             read += len(piece)
             if read > MOST_BYTES:
                 raise self._peer.error("protocol", f"the answer exceeds {MOST_BYTES} bytes")
@@ -96,7 +111,7 @@ class Reply:
 def _too_slow(peer: Peer, clock: _Clock, waited_for: str) -> Exception:
     if clock.over and clock.waits.total is not None:
         return peer.timeout(clock.waits.total, "complete its answer")
-    return peer.timeout(clock.waits.silence, waited_for)
+    return peer.timeout(clock.patience, waited_for)
 
 
 class HttpClient:

@@ -1,4 +1,4 @@
-"""What model calls cost, as data: US dollars for 1,000 tokens, as published in mid 2025.
+"""What model calls cost, as data: ``prices.json`` beside this file.
 
 A model that is not listed, or is served from another address than the vendor's own, has no
 known price, and its cost is None. `pricing` in a provider's configuration adds and overrides.
@@ -9,61 +9,127 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, cast
 
 from llmspell_core import ConfigurationError, Usage
 
+ANY = "*"
+"""In ``pricing``, the price of all models that have none of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars for 1,000 tokens; `cached` is for prompt tokens read from the vendor's cache."""
+    """Dollars for 1,000 tokens.
+
+    `cached` is for prompt tokens read from the vendor's cache, `cache_write` for those written
+    to it, `reasoning` for completion tokens of thinking; None: as all prompt tokens, as all
+    completion tokens.
+    """
 
     prompt: float
-    completion: float
+    completion: float = 0.0
     cached: float | None = None
+    cache_write: float | None = None
+    reasoning: float | None = None
 
     def cost(self, usage: Usage) -> float:
-        """Dollars for *usage*. Reasoning tokens are part of the completion."""
+        """Dollars for *usage*."""
         cached = min(usage.cached_tokens, usage.prompt_tokens)
-        fresh = usage.prompt_tokens - cached
-        at_cache = self.prompt if self.cached is None else self.cached
+        written = min(usage.cache_write_tokens, usage.prompt_tokens - cached)
+        fresh = usage.prompt_tokens - cached - written
+        thought = min(usage.reasoning_tokens, usage.completion_tokens)
+        said = usage.completion_tokens - thought
         return (
-            fresh * self.prompt + cached * at_cache + usage.completion_tokens * self.completion
+            fresh * self.prompt
+            + cached * _or(self.cached, self.prompt)
+            + written * _or(self.cache_write, self.prompt)
+            + said * self.completion
+            + thought * _or(self.reasoning, self.completion)
         ) / 1000
 
+    def at_most(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Dollars for so many tokens, when nothing is cheaper than it can be."""
+        prompt = max(self.prompt, self.cache_write or 0.0)
+        return (prompt_tokens * prompt + completion_tokens * self.dearest_completion) / 1000
 
-PRICES: dict[str, dict[str, Price]] = {
-    "openai": {
-        "gpt-3.5-turbo": Price(0.0005, 0.0015),
-        "gpt-4": Price(0.03, 0.06),
-        "gpt-4-turbo": Price(0.01, 0.03),
-        "gpt-4.1": Price(0.002, 0.008, 0.0005),
-        "gpt-4.1-mini": Price(0.0004, 0.0016, 0.0001),
-        "gpt-4.1-nano": Price(0.0001, 0.0004, 0.000025),
-        "gpt-4o": Price(0.0025, 0.01, 0.00125),
-        "gpt-4o-mini": Price(0.00015, 0.0006, 0.000075),
-    },
+    @property
+    def dearest_completion(self) -> float:
+        """Of an answer and of thinking, what costs more."""
+        return max(self.completion, self.reasoning or 0.0)
+
+
+def _or(price: float | None, other: float) -> float:
+    return other if price is None else price
+
+
+@cache
+def published_prices() -> dict[str, dict[str, Price]]:
+    """The published prices by provider type and model."""
+    import json
+    from importlib.resources import files
+
+    text = (files(__package__) / "prices.json").read_text(encoding="utf-8")
+    vendors: dict[str, dict[str, Any]] = json.loads(text)["vendors"]
+    return {
+        vendor: {model: _published(row) for model, row in table["models"].items()}
+        for vendor, table in vendors.items()
+    }
+
+
+def _published(row: Mapping[str, float]) -> Price:
+    """A row of the file, which is in dollars for a million, as vendors write them."""
+    values = {_FIELDS[key]: value / 1000 for key, value in row.items()}
+    return Price(**values)
+
+
+_FIELDS = {
+    "input": "prompt",
+    "output": "completion",
+    "cached_input": "cached",
+    "cache_write": "cache_write",
+    "reasoning": "reasoning",
 }
+"""Keys in files, and what they are here."""
 
-_SNAPSHOT = re.compile(r"-\d{4}(-\d{2}-\d{2})?$")
+_DATED = re.compile(
+    r"([-@])(\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4}|latest|preview-\d{2}-\d{2,4}|\d{3})$"
+)
 
 
 class PriceList:
-    """The prices of one provider's models, by name; ``gpt-4o-2024-08-06`` is a ``gpt-4o``."""
+    """The prices of one provider's models, by name. ``gpt-4o-2024-08-06`` is a ``gpt-4o``,
+    unless it has a price of its own.
+    """
 
     def __init__(self, prices: Mapping[str, Price]) -> None:
         self._prices = dict(prices)
 
-    def priced(self, usage: Usage | None, model: str) -> Usage | None:
-        """*usage* with its cost, where the provider told none and the price is known."""
+    def of(self, model: str) -> Price | None:
+        """The price of *model*; None when it is unknown."""
+        name = model.removeprefix("models/")
+        for form in (name, _DATED.sub("", name)):
+            found = self._prices.get(form)
+            if found is not None:
+                return found
+        return self._prices.get(ANY)
+
+    def priced(self, usage: Usage | None, *models: str) -> Usage | None:
+        """*usage* with its cost, where the provider told none and the price is known.
+
+        Args:
+            usage: What was used.
+            models: The name of the model, the most exact one first.
+        """
         if usage is None or usage.cost is not None:
             return usage
-        price = self._prices.get(model) or self._prices.get(_SNAPSHOT.sub("", model))
+        price = next((p for p in map(self.of, models) if p is not None), None)
         return usage if price is None else replace(usage, cost=price.cost(usage))
 
 
 def read_pricing(provider: str, table: Any) -> dict[str, Price]:
-    """The ``pricing`` table: model → ``{input, output, cached_input?}`` in dollars.
+    """The ``pricing`` table: model → ``{input, output, cached_input?, cache_write?,
+    reasoning?}`` in dollars for 1,000 tokens; the model ``*`` is all others.
 
     Raises:
         ConfigurationError: naming the key that does not fit.
@@ -73,28 +139,29 @@ def read_pricing(provider: str, table: Any) -> dict[str, Price]:
         raise ConfigurationError(
             f"'{place}' must be a table, not {type(table).__name__}", hint=_example(place)
         )
-    made: dict[str, Price] = {}
-    for model, row in cast("Mapping[str, Any]", table).items():
-        values: Mapping[str, Any] = (
-            cast("Mapping[str, Any]", row) if isinstance(row, Mapping) else {}
+    return {
+        model: _row(place, model, row) for model, row in cast("Mapping[str, Any]", table).items()
+    }
+
+
+def _row(place: str, model: str, row: Any) -> Price:
+    values = cast("Mapping[str, Any]", row) if isinstance(row, Mapping) else {}
+    needed = all(_dollars(values.get(key)) for key in ("input", "output"))
+    if not needed or not all(_dollars(value) for value in values.values()):
+        raise ConfigurationError(
+            f"'{place}.{model}' needs input and output in dollars for 1,000 tokens",
+            hint=_example(place),
         )
-        prompt, completion = values.get("input"), values.get("output")
-        cached = values.get("cached_input")
-        if not (_dollars(prompt) and _dollars(completion) and (cached is None or _dollars(cached))):
+    for key in values:
+        if key not in _FIELDS:
             raise ConfigurationError(
-                f"'{place}.{model}' needs input and output in dollars for 1,000 tokens",
-                hint=_example(place),
+                f"unknown key '{place}.{model}.{key}'", hint=f"Known: {', '.join(_FIELDS)}"
             )
-        made[model] = Price(
-            float(cast("float", prompt)),
-            float(cast("float", completion)),
-            None if cached is None else float(cached),
-        )
-    return made
+    return Price(**{_FIELDS[key]: float(value) for key, value in values.items()})
 
 
 def _dollars(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6
 
 
 def _example(place: str) -> str:

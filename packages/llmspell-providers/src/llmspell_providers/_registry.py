@@ -21,11 +21,14 @@ from llmspell_core import (
 from llmspell_providers._catalogue import COMPATIBLE_WORDS, VENDORS, max_context_tokens
 from llmspell_providers._failures import shown_address
 from llmspell_providers._model_text import ModelText
-from llmspell_providers._prices import PRICES, PriceList
+from llmspell_providers._pacing import Pace
+from llmspell_providers._prices import PriceList, published_prices
 from llmspell_providers._settings import Entry, discovered_names, provider_tables, read_entry
-from llmspell_providers._wrappers import Ending, Priced, Recorded, Retrying
+from llmspell_providers._wrappers import Guarded, Substitute, wrapped
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmspell_core import Services
 
 GROUP = "llmspell.providers"
@@ -42,7 +45,8 @@ class ProviderService(ProviderRegistry):
         self._services = services
         self._lock = threading.Lock()
         self._tables: dict[str, dict[str, Any]] | None = None
-        self._built: dict[tuple[str, ...], Provider] = {}
+        self._built: dict[tuple[str, ...], Guarded] = {}
+        self._wrapped: dict[tuple[str, ...], Provider] = {}
 
     def _configured(self) -> dict[str, dict[str, Any]]:
         if self._tables is None:
@@ -138,7 +142,30 @@ class ProviderService(ProviderRegistry):
         provider: str | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
+        fallback: Sequence[str] = (),
     ) -> tuple[Provider, str]:
+        kind, entry, name = self._chosen(model, provider, base_url, api_key)
+        key = _key(kind, entry)
+        guarded = self._guarded(key, entry)
+        substitutes: dict[tuple[str, ...], tuple[Guarded, Substitute]] = {}
+        for text in dict.fromkeys([*fallback, *entry.resilience.fallback]):
+            other_kind, other, other_name = self._chosen(text, None, None, None)
+            other_key = _key(other_kind, other)
+            if (other_key, other_name) != (key, name):
+                own = self._guarded(other_key, other)
+                substitute = Substitute(own.provider, other_name, related=other_kind == kind)
+                substitutes[*other_key, other_name] = own, substitute
+        whole = (*key, *(part for other in substitutes for part in other))
+        with self._lock:
+            made = self._wrapped.get(whole)
+            if made is None:
+                made = self._wrapped[whole] = wrapped(guarded, list(substitutes.values()))
+        return made, name
+
+    def _chosen(
+        self, model: str | None, provider: str | None, base_url: str | None, api_key: str | None
+    ) -> tuple[str, Entry, str]:
+        """The type that serves it, its settings with what the caller sets, the model's name."""
         entry, name, address = self._find(model, provider, base_url)
         if not entry.enabled:
             raise ConfigurationError(
@@ -153,7 +180,7 @@ class ProviderService(ProviderRegistry):
             base_url=address or entry.settings.base_url,
             api_key=api_key or entry.settings.api_key,
         )
-        return self._build(kind, replace(entry, settings=settings)), name
+        return kind, replace(entry, settings=settings), name
 
     def _find(
         self, model: str | None, provider: str | None, base_url: str | None
@@ -205,41 +232,51 @@ class ProviderService(ProviderRegistry):
         name = settings.default_model
         return given, given.model_aliases.get(name, name), base_url
 
-    def _build(self, kind: str, entry: Entry) -> Provider:
-        settings = entry.settings
-        digest = sha256((settings.api_key or "").encode()).hexdigest()
-        key = (settings.name, kind, settings.base_url or "", digest)
+    def _guarded(self, key: tuple[str, ...], entry: Entry) -> Guarded:
+        """The provider within its limits, which all who ask it share."""
         with self._lock:
             built = self._built.get(key)
             if built is None:
-                self._services.secrets.add(settings.api_key)
-                built = self._built[key] = self._composed(kind, entry)
+                self._services.secrets.add(entry.settings.api_key)
+                built = self._built[key] = self._build(key[1], entry)
         return built
 
-    def _composed(self, kind: str, entry: Entry) -> Provider:
-        """The provider with all that is put around it, outermost first."""
+    def _build(self, kind: str, entry: Entry) -> Guarded:
         factory = cast("ProviderFactory", self._plugins().load(GROUP, kind))
-        provider = factory(entry.settings, self._services)
-        listed = PRICES.get(kind, {}) if _at_vendor(kind, entry.settings) else {}
-        prices = {**listed, **entry.prices}
-        # Without a key it is a server of the user's own, which runs or does not: waiting for it
-        # would only delay the message.
-        keyed = entry.settings.api_key is not None
-        retrying = Retrying(provider, entry.retry, when_unreachable=keyed)
-        return Recorded(Ending(Priced(retrying, PriceList(prices))))
+        pace = Pace(entry.settings.name, entry.resilience.rate_limit)
+        provider = factory(replace(entry.settings, heard=pace.hear), self._services)
+        listed = published_prices().get(kind, {}) if _at_vendor(kind, entry.settings) else {}
+        return Guarded(
+            provider,
+            entry.resilience,
+            entry.retry,
+            PriceList({**listed, **entry.prices}),
+            pace,
+            # Without a key it is a server of the user's own, which runs or does not: waiting for
+            # it would only delay the message.
+            when_unreachable=entry.settings.api_key is not None,
+        )
 
     async def aclose(self) -> None:
         """Close every provider's connections; the first failure is raised at the end."""
         with self._lock:
             built, self._built = list(self._built.values()), {}
+            self._wrapped.clear()
         first: Exception | None = None
-        for provider in built:
+        for guarded in built:
             try:
-                await provider.aclose()
+                await guarded.provider.aclose()
             except Exception as error:
                 first = first or error
         if first is not None:
             raise first
+
+
+def _key(kind: str, entry: Entry) -> tuple[str, ...]:
+    """What makes a provider another one; its key only as a digest."""
+    settings = entry.settings
+    digest = sha256((settings.api_key or "").encode()).hexdigest()
+    return settings.name, kind, settings.base_url or "", digest
 
 
 def _at_vendor(kind: str | None, settings: ProviderSettings) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from llmspell_core import Config, ConfigurationError, ProviderSettings
 from llmspell_providers._catalogue import VENDORS, Vendor
 from llmspell_providers._prices import Price, read_pricing
+from llmspell_providers._resilience import Resilience, take_resilience
 from llmspell_utils import RetryPolicy
 
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -32,6 +33,7 @@ class Entry:
     enabled: bool = True
     configured: bool = False
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    resilience: Resilience = field(default_factory=Resilience)
     prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
     model_aliases: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -178,6 +180,7 @@ def read_entry(name: str, values: Mapping[str, Any] | None) -> Entry:
     vendor = VENDORS.get(kind)
     own = vendor if kind == name.lower() else None
     entry_retry = _read_retry(table, strong, weak)
+    resilience = take_resilience(name, table.rest)
     timeout = _read_number(strong + "TIMEOUT") or table.number(
         "timeout_seconds", _read_number(weak + "TIMEOUT") or 30.0, above=0.001
     )
@@ -211,9 +214,15 @@ def read_entry(name: str, values: Mapping[str, Any] | None) -> Entry:
         enabled,
         values is not None,
         entry_retry,
+        replace(resilience, usual_answer=_usual_answer(defaults)),
         {} if prices is None else read_pricing(name, prices),
         aliases,
     )
+
+
+def _usual_answer(defaults: Mapping[str, Any]) -> int | None:
+    most = defaults.get("max_tokens")
+    return most if isinstance(most, int) and most > 0 else None
 
 
 def _value(found: tuple[str, str] | None) -> str | None:
