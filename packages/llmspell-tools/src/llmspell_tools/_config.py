@@ -29,6 +29,11 @@ class ToolSecurityConfig:
     max_level: str = setting(
         "privileged", help="highest security level that runs: safe, restricted, privileged"
     )
+    require_approval: bool = setting(
+        False,
+        help="ask before calls that overwrite, remove or cannot be taken back",
+        env=("LLMSPELL_TOOLS_REQUIRE_APPROVAL",),
+    )
 
 
 @dataclass(frozen=True, slots=True)

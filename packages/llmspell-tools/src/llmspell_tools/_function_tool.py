@@ -45,6 +45,7 @@ class FunctionTool(Tool):
         category: str,
         security_level: SecurityLevel,
         effect_class: EffectClass,
+        destructive: bool,
         aliases: tuple[str, ...],
         timeout_seconds: float,
     ) -> None:
@@ -54,6 +55,7 @@ class FunctionTool(Tool):
         self.category = category
         self.security_level = security_level
         self.effect_class = effect_class
+        self.destructive = destructive
         self.aliases = aliases
         self.timeout_seconds = timeout_seconds
 
@@ -81,6 +83,7 @@ def tool(
     category: str = "utility",
     security_level: SecurityLevel = SecurityLevel.SAFE,
     effect_class: EffectClass = EffectClass.IRREVERSIBLE,
+    destructive: bool = False,
     aliases: tuple[str, ...] = (),
     timeout_seconds: float = 30.0,
 ) -> Callable[[Callable[..., Any]], FunctionTool]:
@@ -96,7 +99,9 @@ def tool(
         category: Where it is listed.
         security_level: How much it may do.
         effect_class: What a resumed run may do when nobody knows whether a call happened. The
-            default, irreversible, is the careful one.
+            default, irreversible, is the careful one: where approval is wanted, such a call is
+            asked about.
+        destructive: Whether it overwrites or removes what was there; then it is asked about too.
         aliases: Other names.
         timeout_seconds: How long a call may take, unless configured otherwise.
 
@@ -111,6 +116,7 @@ def tool(
             category=category,
             security_level=security_level,
             effect_class=effect_class,
+            destructive=destructive,
             aliases=aliases,
             timeout_seconds=timeout_seconds,
         )
@@ -181,7 +187,8 @@ class ScriptTool(Tool):
     """A function of a script as a tool.
 
     It runs in a span, not as an effect: what it does to the script's own values must happen
-    again when the run is replayed, and its effects are recorded one by one.
+    again when the run is replayed, and its effects are recorded one by one. Where approval is
+    wanted, ``destructive = true`` in the definition has it asked about.
     """
 
     effect_class = EffectClass.SPAN
@@ -198,6 +205,7 @@ class ScriptTool(Tool):
         )
         self.category = str(definition.get("category") or "utility").lower()
         self.security_level = _level(definition.get("security_level", "safe"))
+        self.destructive = definition.get("destructive") is True
         aliases = definition.get("aliases") or ()
         self.aliases = tuple(map(str, aliases))
 

@@ -1,4 +1,4 @@
-"""The way of one call: parameters, policy, hooks, the tool under a time-out, records."""
+"""The way of one call: parameters, policy, hooks, approval, the tool under a time-out, records."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from llmspell_core import (
     InternalError,
     LLMSpellError,
     LLMTimeoutError,
+    RateLimitError,
+    ResourceError,
     Tool,
     ToolError,
     ToolResult,
@@ -70,12 +72,20 @@ class Pipeline:
         services: Whose policy, hooks and events take part.
         rate_limit: A limit on all calls, or None.
         cache_seconds: How long results without side effects are reused by default, or None.
+        require_approval: Whether executions that leave it to the configuration are asked before
+            calls that are destructive or irreversible.
     """
 
     def __init__(
-        self, services: Services, rate_limit: RateLimit | None, cache_seconds: float | None
+        self,
+        services: Services,
+        rate_limit: RateLimit | None,
+        cache_seconds: float | None,
+        *,
+        require_approval: bool = False,
     ) -> None:
         self._services = services
+        self._require_approval = require_approval
         self._rate_limit = rate_limit
         self._cache_seconds = cache_seconds
         self._cache: dict[str, tuple[float, ToolResult]] = {}
@@ -111,6 +121,10 @@ class Pipeline:
             if replaced is not None:
                 result = replaced
             else:
+                if self._require_approval or context.approval.ask != "configured":
+                    from llmspell_tools._approvals import approve
+
+                    await approve(prepared, parameters, context, required=self._require_approval)
                 timeout = options.timeout_seconds or own_timeout or prepared.timeout_seconds
                 result = await self._perform(prepared, parameters, context, options, timeout)
             if hooks is not None:
@@ -205,7 +219,7 @@ class Pipeline:
                 result = await self._once(prepared, parameters, context, timeout)
             except LLMSpellError as error:
                 prepared.breaker.failed(error)
-                if left <= 0 or not error.is_retryable():
+                if left <= 0 or not _may_repeat(prepared.tool, parameters, error):
                     raise
                 wait = (error.retry_delay_ms() or 1000) / 1000 * 2 ** (options.retry - left)
                 left -= 1
@@ -328,6 +342,16 @@ class Pipeline:
                 context,
             )
         raise error
+
+
+def _may_repeat(tool: Tool, parameters: Mapping[str, Any], error: LLMSpellError) -> bool:
+    """Whether the call may be made again: what cannot be taken back only where it was refused,
+    not where it may have happened.
+    """
+    if not error.is_retryable():
+        return False
+    refused = isinstance(error, RateLimitError | ResourceError)
+    return refused or tool.effect_of(parameters) is not EffectClass.IRREVERSIBLE
 
 
 _BEFORE = (

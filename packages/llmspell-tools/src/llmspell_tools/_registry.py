@@ -310,6 +310,7 @@ class ToolService(ToolRegistry):
                 self._services,
                 None if per_minute is None else RateLimit(per_minute),
                 rules.cache_ttl_seconds if rules.cache_enabled else None,
+                require_approval=rules.security.require_approval,
             )
         return self._line
 
@@ -330,7 +331,8 @@ class ToolService(ToolRegistry):
             parameters: Names and values; aliases are understood.
             context: The execution it belongs to.
             timeout_seconds: Overrides the configured time-out.
-            retry: Further attempts when a failure may pass (network, time-out, resources).
+            retry: Further attempts when a failure may pass (network, time-out, resources). An
+                irreversible call is repeated only where it was refused (rate, resources).
             cache_seconds: Reuse a result of the same call that is not older, if the call has no
                 side effects; ``metadata.cached`` tells.
         """

@@ -152,6 +152,21 @@ class FileOperations(OperationTool):
             return EffectClass.IRREVERSIBLE
         return _EFFECTS.get(str(parameters.get("operation")), EffectClass.IRREVERSIBLE)
 
+    def destructive_of(self, parameters: Mapping[str, Any]) -> bool:
+        """Deleting and moving; writing and copying where something is already."""
+        operation = parameters.get("operation")
+        if operation in ("delete", "move"):
+            return True
+        if operation == "write":
+            adds = parameters.get("mode") == "append"
+            return not adds and _is_there(parameters.get("path"))
+        if operation == "copy":
+            target, source = parameters.get("target_path"), parameters.get("source_path")
+            if isinstance(target, str) and isinstance(source, str):
+                target = _into(target, source)
+            return _is_there(target)
+        return False
+
     def normalise(self, parameters: dict[str, Any]) -> None:
         """The other names of source and target, which mean something else elsewhere."""
         if parameters.get("operation") in ("copy", "move"):
@@ -488,6 +503,10 @@ def _content(parameters: dict[str, Any], operation: str) -> bytes:
 
 
 # Work on threads -----------------------------------------------------------------------------
+
+
+def _is_there(path: Any) -> bool:
+    return isinstance(path, str) and "\0" not in path and os.path.lexists(path)
 
 
 def _into(real: str, source: str) -> str:
