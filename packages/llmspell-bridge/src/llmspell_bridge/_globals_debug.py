@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llmspell_bridge._log import level_of, log_of, make_filter, rfc3339
+from llmspell_bridge._log import (
+    CAPTURED_BYTES,
+    level_of,
+    log_of,
+    make_filter,
+    rfc3339,
+    weight,
+)
 from llmspell_core import (
     ScriptFunction,
     ScriptHost,
@@ -53,7 +60,7 @@ class Timer:
 
     def __init__(self, host: ScriptHost, title: str, number: int) -> None:
         self._host = host
-        self.title = title
+        self.title = title[:_NAME]
         self.identity = f"timer_{number}"
         self.started = host.context.monotonic()
         self.stopped: float | None = None
@@ -86,10 +93,10 @@ class Timer:
 
     @exposed()
     def lap(self, name: str) -> bool:
-        """Note the time so far under *name*; false when stopped."""
-        if self.stopped is not None:
+        """Note the time so far under *name*; false when stopped, and from the 1,001st lap on."""
+        if self.stopped is not None or len(self.laps) >= _NOTES:
             return False
-        self.laps.append((name, self.milliseconds()))
+        self.laps.append((name[:_NAME], self.milliseconds()))
         return True
 
     @exposed()
@@ -113,6 +120,10 @@ class Timer:
 
 _TIMERS = 1000
 """How many timers the reports remember."""
+_NOTES = 1000
+"""How many laps, and how many events, one keeps."""
+_NAME = 200
+"""Characters of a name that are kept."""
 
 
 @script_global("Debug")
@@ -124,6 +135,7 @@ class DebugGlobal:
         self._log = log_of(host)
         self._timers: dict[str, Timer] = {}
         self._made = 0
+        self._room = CAPTURED_BYTES
 
     # Messages -----------------------------------------------------------------------------------
 
@@ -195,14 +207,18 @@ class DebugGlobal:
         """A rule for modules, ``*`` for any text; the latest that matches decides."""
         rule = make_filter(pattern, "wildcard", enabled)
         assert rule is not None
-        self._log.filters.append(rule)
+        self._log.add(rule)
 
     @exposed()
     def add_advanced_filter(self, pattern: str, type: str, enabled: bool = True) -> bool:
-        """A rule of type exact, wildcard, regex or hierarchical; false for a bad one."""
+        """A rule of type exact, wildcard, regex or hierarchical; false for a bad one.
+
+        A regular expression is searched for in the first 100 characters of a module's name. One
+        that might take too long is a bad one: repeated groups, more than three repetitions.
+        """
         rule = make_filter(pattern, type.lower(), enabled)
         if rule is not None:
-            self._log.filters.append(rule)
+            self._log.add(rule)
         return rule is not None
 
     @exposed()
@@ -246,7 +262,7 @@ class DebugGlobal:
     @exposed()
     def clear_captured(self) -> None:
         """Forget the entries."""
-        self._log.entries.clear()
+        self._log.clear()
 
     # Timing -------------------------------------------------------------------------------------
 
@@ -257,16 +273,22 @@ class DebugGlobal:
         timer = Timer(self._host, name, self._made)
         self._timers[timer.identity] = timer
         if len(self._timers) > _TIMERS:
-            del self._timers[next(iter(self._timers))]
+            oldest = self._timers.pop(next(iter(self._timers)))
+            self._room += sum(weight(data) for _, _, data in oldest.events)
         return timer
 
     @exposed()
     def record_event(self, timer_id: str, name: str, metadata: Any = None) -> bool:
-        """Note an event on a timer; false for an unknown timer."""
+        """Note an event on a timer; false for an unknown timer, and when there is no room: a timer
+        keeps 1,000 events, all of them together some 8 MB.
+        """
         timer = self._timers.get(timer_id)
-        if timer is None:
+        data = _plain(metadata)
+        room = self._room - weight(data)
+        if timer is None or len(timer.events) >= _NOTES or room < 0:
             return False
-        timer.events.append((name, timer.milliseconds(), _plain(metadata)))
+        self._room = room
+        timer.events.append((name[:_NAME], timer.milliseconds(), data))
         return True
 
     @exposed()

@@ -27,6 +27,13 @@ _compact = json.JSONEncoder(
 ).encode
 
 
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a key
+        raise ValidationError("a string is not UTF-8: JSON holds text only") from None
+
+
 def _constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
@@ -53,7 +60,7 @@ class JsonGlobal:
             raise JsonParseError(f"JSON parse error: {error}") from None
 
     @exposed(names=("encode",))
-    def stringify(self, value: Any, indent: Any = None) -> str:
+    def stringify(self, value: Any, indent: Any = None) -> bytes:
         """The JSON of a value, keys sorted: compact, or with *indent* (a number of spaces or
         true) pretty.
 
@@ -61,12 +68,14 @@ class JsonGlobal:
             ValidationError: for functions, coroutines, cycles, strings that are not UTF-8.
         """
         if indent is None or indent is False:
-            return _compact(value)
+            return _utf8(_compact(value))
         width = 2 if indent is True else indent
         if not isinstance(width, int | float) or not 0 <= width <= 32:
             raise ValidationError("indent must be true or a number from 0 to 32", field="indent")
-        return json.dumps(
-            value, ensure_ascii=False, indent=int(width), sort_keys=True, default=_refused
+        return _utf8(
+            json.dumps(
+                value, ensure_ascii=False, indent=int(width), sort_keys=True, default=_refused
+            )
         )
 
     @exposed()

@@ -145,6 +145,12 @@ class Sandbox:
                 places.insert(0, os.path.join(self.script_folder, candidate))
             for place in places:
                 place = os.path.normpath(place)
+                try:
+                    self.allowed(place, "read")
+                except (SecurityError, ValidationError):
+                    # Whether there is such a file is nothing that the script may know.
+                    tried.append(f"\n\tPath not allowed: {place} not in allowlist")
+                    continue
                 if self._is_file(place):
                     return (os.fsencode(place),)
                 tried.append(f"\n\tno file '{place}'")

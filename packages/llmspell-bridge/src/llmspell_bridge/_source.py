@@ -45,22 +45,27 @@ def rewrite_then(raw: bytes) -> bytes:
     if re.search(rb":\s*then\s*\(", raw) is None:
         return raw
     token = re.compile(
-        rb"--\[(?P<c>=*)\[.*?\](?P=c)\]"
+        rb"(?P<long>(?:--)?\[(?P<level>=*)\[)"
         rb"|--[^\n]*"
-        rb"|\[(?P<s>=*)\[.*?\](?P=s)\]"
-        rb'|"(?:\\.|[^"\\\n])*"'
-        rb"|'(?:\\.|[^'\\\n])*'"
+        rb'|"(?:\\.|[^"\\\n])*+"'
+        rb"|'(?:\\.|[^'\\\n])*+'"
         rb"|::"
-        rb"|(?P<before>:\s*)then(?P<after>\s*\()",
+        rb"|:\s*+(?P<then>then)\s*+\(",
         re.DOTALL,
     )
-
-    def replace(found: re.Match[bytes]) -> bytes:
-        if found["after"] is None:
-            return found[0]
-        return found["before"] + b"next" + found["after"]
-
-    return token.sub(replace, raw)
+    pieces: list[bytes] = []
+    done = at = 0
+    while (found := token.search(raw, at)) is not None:
+        at = found.end()
+        if found["long"] is not None:
+            close = raw.find(b"]" + found["level"] + b"]", at)
+            if close < 0:  # all that follows is in it
+                break
+            at = close + 2 + len(found["level"])
+        elif found["then"] is not None:
+            pieces += (raw[done : found.start("then")], b"next")
+            done = found.end("then")
+    return b"".join(pieces) + raw[done:]
 
 
 def chunk_name(source: Source) -> bytes:
