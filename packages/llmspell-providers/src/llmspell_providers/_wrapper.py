@@ -45,5 +45,8 @@ class Wrapper(Provider):
     async def check(self) -> None:
         await self.inner.check()
 
+    def window(self, model: str) -> int | None:
+        return self.inner.window(model)
+
     async def aclose(self) -> None:
         await self.inner.aclose()
