@@ -190,6 +190,15 @@ def test_a_script_that_eats_memory_gets_a_typed_error(code):
     world.close()
 
 
+@pytest.mark.parametrize("megabytes", [12, 14, 16, 17, 19])
+def test_handles_fill_the_heap_wherever_their_tables_grow(megabytes):
+    world = World({"engines": {"lua": {"max_memory_bytes": megabytes * 2**20}}})
+    code = "local t = {} while true do t[#t + 1] = Probe.counter(tostring(#t)) end"
+    assert isinstance(world.fails(code, seconds=60), ResourceLimitError)
+    assert world.run("return 'alive'") == "alive"
+    world.close()
+
+
 def test_one_host_value_larger_than_the_heap_is_refused(world):
     assert isinstance(world.fails("return #Probe.big(60000000)"), ResourceLimitError)
     assert isinstance(world.fails("return #Probe.big_table(5000000)"), ResourceLimitError)

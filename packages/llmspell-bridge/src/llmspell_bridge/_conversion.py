@@ -121,6 +121,8 @@ class Converter:
         self._function_of = bridge["function_of"]
         self._handle = handle
         self.memory_bytes = 0
+        self._limit = 0
+        """The limit of the heap while a higher one is in force."""
 
     # From Lua -----------------------------------------------------------------------------------
 
@@ -227,8 +229,16 @@ class Converter:
         except ResourceLimitError:
             del made
             runtime.gccollect()
+            self._make_room_for_the_error(limit)
             raise
         return made
+
+    def _make_room_for_the_error(self, limit: int) -> None:
+        """What was dropped may have left larger tables behind (those of the handles)."""
+        used = self._runtime.get_memory_used()
+        if limit - used < _ROOM:
+            self._limit = self._limit or limit
+            self._runtime.set_max_memory(used + _ROOM)
 
     def reserve(self, size: int) -> None:
         """Make sure that *size* more bytes fit, collecting garbage if need be.
@@ -237,6 +247,9 @@ class Converter:
             ResourceLimitError: when they do not.
         """
         runtime = self._runtime
+        if self._limit and self._limit - runtime.get_memory_used() >= _ROOM:
+            runtime.set_max_memory(self._limit)
+            self._limit = 0
         limit = runtime.get_max_memory()
         if limit - runtime.get_memory_used() < size + _ROOM:
             runtime.gccollect()

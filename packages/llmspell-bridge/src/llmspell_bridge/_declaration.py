@@ -1,368 +1,30 @@
 """Compiling the declaration of a script class into what the engine calls.
 
 A class is compiled once per process; nothing of it is imported or evaluated before a script
-touches the global. `inspect` is not used: importing it costs more than a short script.
+touches the global. What an argument goes through at each call is decided here, once: a slot is
+one function that takes what Lua passed and gives what the method gets.
 """
 
 from __future__ import annotations
 
-import math
-import sys
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Any
 
-from llmspell_bridge._conversion import (
-    EMPTY,
-    NULL,
-    Foreign,
-    Mark,
-    kind_of,
-    lua_number,
-    text_or_bytes,
+from llmspell_bridge._annotations import (
+    Convert,
+    Unfit,
+    annotation_converter,
+    to_float,
+    to_int,
+    to_text,
+    type_name,
 )
-from llmspell_core import Exposure, ScriptFunction, ValidationError, camel
-
-Convert = Callable[[Any], Any]
-
-
-class Unfit(Exception):
-    """The argument is not what the parameter takes; the text says what it takes."""
-
-
-def type_name(value: Any) -> str:
-    """What Lua calls the type of an argument."""
-    if value is None or value is NULL:
-        return "nil"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, str | bytes):
-        return "string"
-    if isinstance(value, ScriptFunction):
-        return "function"
-    if isinstance(value, Foreign):
-        return value.kind
-    return getattr(cast("type[Any]", type(value)), "__script_name__", "table")
-
-
-# One converter for each kind of annotation ------------------------------------------------------
-
-
-def to_text(value: Any) -> str:
-    """`str`: text, formatted numbers, the text of a record."""
-    kind = kind_of(value)
-    if kind is bytes:
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            raise Unfit("text in UTF-8") from None
-    if kind is str:
-        return value
-    if kind is int or kind is float:
-        return lua_number(value)
-    if kind is Mark:
-        text = cast("Mark", value).pull()[1]
-        if text is not None:
-            return text
-    raise Unfit("a string")
-
-
-def to_int(value: Any) -> int:
-    """`int`: integers, floats without a fraction, numeric text."""
-    kind = kind_of(value)
-    if kind is int:
-        return value
-    if kind is bytes or kind is str:
-        value = _number_in(value)
-        kind = kind_of(value)
-    if kind is float and math.isfinite(value) and value == math.floor(value):
-        return int(value)
-    if kind is int:
-        return value
-    raise Unfit("an integer")
-
-
-def to_float(value: Any) -> float:
-    """`float`: numbers, numeric text."""
-    kind = kind_of(value)
-    if kind is float or kind is int:
-        return value
-    if kind is bytes or kind is str:
-        found = _number_in(value)
-        if found is not None:
-            return found
-    raise Unfit("a number")
-
-
-def _number_in(value: bytes | str) -> int | float | None:
-    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-    text = text.strip()
-    if "_" in text:
-        return None
-    try:
-        return int(text, 16 if text.lower().lstrip("+-").startswith("0x") else 10)
-    except ValueError:
-        pass
-    try:
-        found = float(text)
-    except ValueError:
-        return None
-    return found if text.lower().lstrip("+-")[:1] not in "in" else None
-
-
-def to_bool(value: Any) -> bool:
-    """`bool`: true or false only."""
-    if value is True or value is False:
-        return value
-    raise Unfit("a boolean")
-
-
-def to_bytes(value: Any) -> bytes:
-    """`bytes`: the bytes of a string."""
-    kind = kind_of(value)
-    if kind is bytes:
-        return value
-    if kind is str:
-        return value.encode("utf-8", "surrogateescape")
-    if kind is int or kind is float:
-        return lua_number(value).encode()
-    raise Unfit("a string")
-
-
-def to_any(value: Any) -> Any:
-    """`Any`: whatever it is."""
-    kind = kind_of(value)
-    if kind is bytes:
-        return text_or_bytes(value)
-    if kind is Mark:
-        found = cast("Mark", value).pull()[0]
-        return {} if found is EMPTY else found
-    if kind is float:
-        return value if math.isfinite(value) else None
-    if kind is Foreign:
-        raise ValidationError(f"Unsupported Lua type for JSON conversion: {value.kind}")
-    return None if value is NULL else value
-
-
-def to_dict(value: Any) -> dict[str, Any]:
-    """`dict`: a table that is no sequence."""
-    found: Any = value.pull()[0] if type(value) is Mark else value
-    if found is EMPTY:
-        return {}
-    if isinstance(found, dict):
-        return cast("dict[str, Any]", found)
-    raise Unfit("a table with named fields")
-
-
-def to_list(inner: Convert | None) -> Convert:
-    """`list`: a sequence, each element by its own annotation."""
-
-    def convert(value: Any) -> list[Any]:
-        found: Any = value.pull()[0] if type(value) is Mark else value
-        if found is EMPTY:
-            return []
-        if not isinstance(found, list):
-            raise Unfit("an array")
-        if inner is None:
-            return cast("list[Any]", found)
-        try:
-            return [inner(item) for item in cast("list[Any]", found)]
-        except Unfit as error:
-            raise Unfit(f"an array whose elements are each {error}") from None
-
-    return convert
-
-
-def to_function(value: Any) -> ScriptFunction:
-    """`ScriptFunction`."""
-    if isinstance(value, ScriptFunction):
-        return value
-    raise Unfit("a function")
-
-
-def to_instance(cls: type) -> Convert:
-    """A handle of the class."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, cls):
-            return value
-        raise Unfit(f"a {getattr(cls, '__script_name__', cls.__name__)}")
-
-    return convert
-
-
-def to_word(words: tuple[Any, ...]) -> Convert:
-    """`Literal`: one of some words."""
-
-    def convert(value: Any) -> Any:
-        found = text_or_bytes(value) if type(value) is bytes else value
-        if found in words:
-            return found
-        raise Unfit("one of " + ", ".join(str(word) for word in words))
-
-    return convert
-
-
-def _union(options: Sequence[Any], scope: Mapping[str, Any]) -> Convert:
-    """The first option that fits; a table is pulled once and shown to each."""
-    converters = [annotation_converter(option, scope) for option in _ranked(options)]
-    if len(converters) == 1:
-        return converters[0]
-
-    def convert(value: Any) -> Any:
-        if type(value) is Mark:
-            value = _Pulled.of(value, to_text in converters)
-        refusals: list[str] = []
-        for converter in converters:
-            try:
-                return converter(value)
-            except Unfit as refusal:
-                refusals.append(str(refusal))
-        raise Unfit(" or ".join(dict.fromkeys(refusals)))
-
-    return convert
-
-
-class _Pulled:
-    """Chooses what a table shows itself as to the options of a union."""
-
-    @staticmethod
-    def of(mark: Mark, wants_text: bool) -> Any:
-        found, text = mark.pull()
-        return text if wants_text and text is not None else found
-
-
-_RANK: dict[Any, int] = {bool: 0, int: 1, float: 2}
-
-
-def _ranked(options: Sequence[Any]) -> list[Any]:
-    """Strict options before lenient ones: text takes numbers, Any takes all."""
-
-    def rank(option: Any) -> int:
-        if option is Any:
-            return 9
-        if option is str or option is bytes:
-            return 5
-        return _RANK.get(option, 3)
-
-    kept = [o for o in options if o is not type(None)]
-    if str in kept and (int in kept or float in kept):
-        # A string stays one where both are taken; numbers go to the number.
-        return sorted(kept, key=lambda o: -1 if o is str else rank(o))
-    return sorted(kept, key=rank)
-
-
-def _strict_text(value: Any) -> str:
-    if isinstance(value, bytes | str):
-        return to_text(value)
-    raise Unfit("a string")
-
-
-_SIMPLE: dict[Any, Convert] = {
-    str: to_text,
-    int: to_int,
-    float: to_float,
-    bool: to_bool,
-    bytes: to_bytes,
-    dict: to_dict,
-    ScriptFunction: to_function,
-    Any: to_any,
-    object: to_any,
-}
-
-
-def annotation_converter(annotation: Any, scope: Mapping[str, Any]) -> Convert:
-    """The converter for an annotation."""
-    if isinstance(annotation, str):
-        annotation = evaluated(annotation, scope)
-    simple = _SIMPLE.get(annotation) if _hashable(annotation) else None
-    if simple is not None:
-        return simple
-    origin = get_origin(annotation)
-    if origin is Union or origin is types.UnionType:
-        options = get_args(annotation)
-        if str in options and (int in options or float in options):
-            rest = _union([o for o in options if o is not str], scope)
-            return _first_of(_first_of(_strict_text, rest), to_text)
-        return _union(options, scope)
-    if origin is Literal:
-        return to_word(get_args(annotation))
-    kind: Any = origin or annotation
-    if isinstance(kind, type):
-        if issubclass(kind, dict) or kind is Mapping or issubclass(kind, Mapping):
-            return to_dict
-        if issubclass(kind, list | tuple) or kind is Sequence:
-            inner = get_args(annotation)
-            if not inner or inner[0] is Any:
-                return to_list(None)
-            return to_list(annotation_converter(inner[0], scope))
-        cls = cast("type[Any]", kind)
-        if getattr(cls, "__script_kind__", None) == "object":
-            return to_instance(cls)
-    return to_any
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
-def _first_of(first: Convert, second: Convert) -> Convert:
-    def convert(value: Any) -> Any:
-        try:
-            return first(value)
-        except Unfit:
-            return second(value)
-
-    return convert
-
-
-class _Names(dict[str, Any]):
-    """Names in annotations: the module's, else core's, else Any (imported for typing only)."""
-
-    def __init__(self, scope: Mapping[str, Any]) -> None:
-        super().__init__()
-        self._scope = scope
-
-    def __missing__(self, name: str) -> Any:
-        if name in self._scope:
-            return self._scope[name]
-        import builtins
-        import collections.abc
-        import typing
-
-        import llmspell_core
-
-        for home in (builtins, llmspell_core, typing, collections.abc):
-            found = getattr(home, name, None)
-            if found is not None:
-                return found
-        return Any
-
-
-def evaluated(annotation: str, scope: Mapping[str, Any]) -> Any:
-    """The type that an annotation in quotes means; Any when it cannot be told."""
-    try:
-        return eval(annotation, {"__builtins__": {}}, _Names(scope))  # noqa: S307 the code of an installed class
-    except Exception:
-        return Any
-
-
-# Methods and classes ---------------------------------------------------------------------------
-
-_MISSING = object()
-_COROUTINE = 0x80
-_VARIADIC = 0x04
-
-
-Step = tuple[str, Convert, Any]
-"""A parameter: its name, its converter, and what nil and nothing stand for."""
+from llmspell_bridge._conversion import NULL
+from llmspell_core import DeclaredMember, Exposure, ValidationError, declared_members
+
+Slot = Callable[[Any], Any]
+"""What Lua passed, nothing included → the argument; raises a `ValidationError` that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,32 +33,19 @@ class Method:
 
     operation: str
     keys: tuple[str, ...]
+    """The names of the synchronous form."""
+    twins: tuple[str, ...]
+    """The names of the form that returns a promise."""
     function: Callable[..., Any]
-    steps: tuple[Step, ...]
-    rest: Convert | None
+    slots: tuple[Slot, ...]
+    rest: Slot | None
     exposure: Exposure
     is_async: bool
 
     @property
     def arity(self) -> int:
         """The number of parameters, -1 for any."""
-        return -1 if self.rest is not None else len(self.steps)
-
-    @property
-    def twins(self) -> tuple[str, ...]:
-        """The names of the asynchronous form."""
-        if not self.exposure.async_twin:
-            return ()
-        return tuple(
-            dict.fromkeys(twin for key in self.keys for twin in (f"{key}_async", f"{key}Async"))
-        )
-
-    def _default(self, name: str, default: Any) -> Any:
-        if default is _MISSING:
-            raise ValidationError(
-                f"Missing required parameter '{name}' of {self.operation}", field=name
-            )
-        return default
+        return -1 if self.rest is not None else len(self.slots)
 
     def bind(self, args: tuple[Any, ...]) -> list[Any]:
         """The converted arguments.
@@ -404,23 +53,10 @@ class Method:
         Raises:
             ValidationError: naming the parameter.
         """
-        made: list[Any] = []
-        name, raw = "", None
-        try:
-            for (name, convert, default), raw in zip(self.steps, args, strict=False):
-                if raw is None or raw is NULL:
-                    made.append(self._default(name, default))
-                else:
-                    made.append(convert(raw))
-        except Unfit as unfit:
-            raise ValidationError(
-                f"parameter '{name}' of {self.operation} must be {unfit}, got {type_name(raw)}",
-                field=name,
-            ) from None
-        for name, _, default in self.steps[len(args) :]:
-            made.append(self._default(name, default))
+        slots, given = self.slots, len(args)
+        made = [slot(args[i] if i < given else None) for i, slot in enumerate(slots)]
         if self.rest is not None:
-            made.extend(None if raw is None else self.rest(raw) for raw in args[len(self.steps) :])
+            made.extend(map(self.rest, args[len(slots) :]))
         return made
 
 
@@ -435,50 +71,48 @@ class Declaration:
     attributes: Mapping[str, str]
     """Key as scripts write it → name of the property."""
     index: Callable[[Any, str], Any] | None
-    has_name: bool
 
 
-def _keys(name: str, more: tuple[str, ...]) -> tuple[str, ...]:
-    base = name.rstrip("_") if name.endswith("_") else name
-    found = [base, camel(base)]
-    for other in more:
-        found += [other, camel(other)]
-    return tuple(dict.fromkeys(found))
+# Slots ------------------------------------------------------------------------------------------
 
 
-def _parameters(function: Any, scope: Mapping[str, Any]) -> tuple[tuple[Step, ...], Convert | None]:
-    code = function.__code__
-    annotations: Mapping[str, Any] = function.__annotations__
-    names: tuple[str, ...] = code.co_varnames[1 : code.co_argcount]
-    defaults: tuple[Any, ...] = function.__defaults__ or ()
-    first_default = len(names) - len(defaults)
-    made: list[Step] = []
-    for index, name in enumerate(names):
-        annotation = annotations.get(name, Any)
-        if isinstance(annotation, str):
-            annotation = evaluated(annotation, scope)
-        default = defaults[index - first_default] if index >= first_default else _MISSING
-        if default is _MISSING and (annotation is Any or _takes_none(annotation)):
-            default = None
-        made.append((name.rstrip("_"), annotation_converter(annotation, scope), default))
-    rest = None
-    if code.co_flags & _VARIADIC:
-        name = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
-        rest = annotation_converter(annotations.get(name, Any), scope)
-    return tuple(made), rest
+def _slot(operation: str, name: str, convert: Convert, *, required: bool, default: Any) -> Slot:
+    """A parameter's slot, with a short way for what its converter gets most of the time."""
+
+    def take(raw: Any) -> Any:
+        if raw is None or raw is NULL:
+            if required:
+                raise ValidationError(
+                    f"Missing required parameter '{name}' of {operation}", field=name
+                )
+            return default
+        try:
+            return convert(raw)
+        except Unfit as unfit:
+            raise ValidationError(
+                f"parameter '{name}' of {operation} must be {unfit}, got {type_name(raw)}",
+                field=name,
+            ) from None
+
+    def take_text(raw: Any) -> Any:
+        if type(raw) is bytes:
+            try:
+                return raw.decode()
+            except UnicodeDecodeError:
+                pass
+        return take(raw)
+
+    def take_int(raw: Any) -> Any:
+        return raw if type(raw) is int else take(raw)
+
+    def take_float(raw: Any) -> Any:
+        return raw if type(raw) is float else take(raw)
+
+    short: dict[Convert, Slot] = {to_text: take_text, to_int: take_int, to_float: take_float}
+    return short.get(convert, take)
 
 
-def _takes_none(annotation: Any) -> bool:
-    origin = get_origin(annotation)
-    return (origin is Union or origin is types.UnionType) and type(None) in get_args(annotation)
-
-
-def _members(cls: type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        found.update(vars(base))
-    return found
-
+# Classes ----------------------------------------------------------------------------------------
 
 _compiled: dict[type, Declaration] = {}
 
@@ -495,29 +129,38 @@ def _compile(cls: Any) -> Declaration:
     name: str = cls.__script_name__
     methods: list[Method] = []
     attributes: dict[str, str] = {}
-    members = _members(cls)
-    for key, member in members.items():
-        if isinstance(member, property):
-            if getattr(member.fget, "__script__", None) is True:
-                for alias in _keys(key, ()):
-                    attributes[alias] = key
-            continue
-        exposure = getattr(member, "__script__", None)
-        if not isinstance(exposure, Exposure):
-            continue
-        scope = vars(sys.modules[member.__module__])
-        steps, rest = _parameters(member, scope)
-        methods.append(
-            Method(
-                operation=f"{name}.{key.rstrip('_')}",
-                keys=_keys(key, exposure.names),
-                function=member,
-                steps=steps,
-                rest=rest,
-                exposure=exposure,
-                is_async=bool(member.__code__.co_flags & _COROUTINE),
-            )
+    for member in declared_members(cls):
+        if member.exposure is None:
+            attributes.update(dict.fromkeys(member.names, member.key))
+        elif not member.exposure.native:
+            methods.append(_method(name, member, member.exposure))
+    index = getattr(cls, "__script_index__", None)
+    return Declaration(name, cls.__script_kind__, cls, tuple(methods), attributes, index)
+
+
+def _method(owner: str, member: DeclaredMember, exposure: Exposure) -> Method:
+    operation = f"{owner}.{member.names[0]}"
+    slots: list[Slot] = []
+    rest: Slot | None = None
+    for parameter in member.parameters():
+        slot = _slot(
+            operation,
+            parameter.name,
+            annotation_converter(parameter.annotation),
+            required=parameter.required,
+            default=parameter.default,
         )
-    index = members.get("__script_index__")
-    has_name = "name" in attributes
-    return Declaration(name, cls.__script_kind__, cls, tuple(methods), attributes, index, has_name)
+        if parameter.variadic:
+            rest = slot
+        else:
+            slots.append(slot)
+    return Method(
+        operation=operation,
+        keys=() if exposure.promise else member.names,
+        twins=member.names if exposure.promise else member.twins,
+        function=member.function,
+        slots=tuple(slots),
+        rest=rest,
+        exposure=exposure,
+        is_async=member.is_async,
+    )

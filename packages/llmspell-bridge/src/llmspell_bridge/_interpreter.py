@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from llmspell_bridge._calls import bound
 from llmspell_bridge._conversion import NULL, Converter, Foreign, Mark
 from llmspell_bridge._declaration import Declaration, Method, declaration
 from llmspell_bridge._errors import failure_table, message_of
@@ -23,6 +24,7 @@ from llmspell_core import (
     PluginError,
     ResourceLimitError,
     ScriptArguments,
+    grouped_globals,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class Interpreter:
         self.spawn_function = functions["spawn_function"]
         self.release = functions["release"]
         self._classes: dict[type, int] = {}
-        self._instances: dict[str, Any] = {}
+        self._instances: dict[type, Any] = {}
         self._tests: Testing | None = None
         describe = self._runtime.eval(
             b"function(running) running[2] = coroutine.create(function() end)"
@@ -299,9 +301,9 @@ class Interpreter:
     def _inject(self, bridge: Any) -> None:
         lazy, scope = bridge[b"lazy_global"], bridge[b"G"]
         config = self._state.services.config
-        for name in self._state.services.plugins.names(_KIND_GLOBAL):
-            if config.get(f"{name.lower()}.enabled") is not False:
-                lazy(scope, name.encode())
+        for names in grouped_globals(self._state.services.plugins):
+            if all(config.get(f"{name.lower()}.enabled") is not False for name in names):
+                lazy(scope, *(name.encode() for name in names))
         del lazy, scope
 
     def _touch(self, raw: bytes) -> tuple[Any, ...]:
@@ -309,8 +311,9 @@ class Interpreter:
         try:
             cls = self._state.services.plugins.load(_KIND_GLOBAL, name)
             compiled = declaration(cls)
-            instance = cls(self._state.host)
-            self._instances[name] = instance
+            instance = self._instances.get(cls)
+            if instance is None:
+                instance = self._instances[cls] = cls(self._state.host)
             self._define_global(name, compiled, instance)
         except BaseException as error:
             return self._failure(error, name, Exposure())
@@ -359,7 +362,7 @@ class Interpreter:
         reader: Any = None
         if compiled.attributes or compiled.index is not None:
             reader = self._reader(compiled, None)
-        self._functions["define_class"](number, compiled.name.encode(), reader, compiled.has_name)
+        self._functions["define_class"](number, compiled.name.encode(), reader, self._title)
         define = self._functions["define_method"]
         for method in compiled.methods:
             function = self._bound(method, None)
@@ -368,45 +371,37 @@ class Interpreter:
             for key in method.twins:
                 define(number, key.encode(), function, method.arity, True)
 
+    def _title(self, target: Any) -> tuple[Any, ...]:
+        """What stands in the brackets of ``tostring``; see `script_object`."""
+        try:
+            given = getattr(target, "__script_title__", None)
+            found: Any = None if given is None else given()
+            for name in ("name", "id"):
+                if isinstance(found, str) and found:
+                    return True, found.encode("utf-8", "surrogateescape")
+                found = getattr(target, name, None)
+            text = found if isinstance(found, str) and found else None
+            return True, None if text is None else text.encode("utf-8", "surrogateescape")
+        except BaseException as error:
+            return self._failure(error, f"{type(target).__name__}.name", Exposure())
+
     def _bound(self, method: Method, instance: Any) -> Callable[..., Any]:
         """What Lua calls: converts, calls, converts back or starts the coroutine."""
-        function, exposure, operation = method.function, method.exposure, method.operation
-        bind, results, failure = method.bind, self.converter.results, self._failure
-        start = self._state.portal.start
+        return bound(
+            method,
+            instance,
+            results=self.converter.results,
+            refused=self._refused,
+            start=self._state.portal.start,
+        )
 
-        if method.is_async:
+    def _refused(self, error: BaseException, method: Method, misuse: bool) -> tuple[Any, ...]:
+        """What Lua gets for an error of a declared method."""
+        return self._failure(error, method.operation, method.exposure, misuse=misuse)
 
-            def finish(value: Any, error: BaseException | None) -> tuple[Any, ...]:
-                if error is not None:
-                    return failure(error, operation, exposure)
-                try:
-                    return results(value)
-                except BaseException as raised:
-                    return failure(raised, operation, exposure)
-
-            def call_async(target: Any, *args: Any) -> Any:
-                try:
-                    values = bind(args)
-                except BaseException as error:
-                    return failure(error, operation, _RAISES)
-                return start(function(instance or target, *values), finish)
-
-            return call_async
-
-        def call(target: Any, *args: Any) -> Any:
-            try:
-                values = bind(args)
-            except BaseException as error:
-                return failure(error, operation, _RAISES)
-            try:
-                value = function(target if instance is None else instance, *values)
-                return _NOTHING if value is None else results(value)
-            except BaseException as error:
-                return failure(error, operation, exposure)
-
-        return call
-
-    def _failure(self, error: BaseException, operation: str, exposure: Exposure) -> tuple[Any, ...]:
+    def _failure(
+        self, error: BaseException, operation: str, exposure: Exposure, *, misuse: bool = False
+    ) -> tuple[Any, ...]:
         """What Lua gets for *error*; ``(None,)`` ends the task."""
         if isinstance(error, _Fatal):
             error = error.reason
@@ -417,11 +412,14 @@ class Interpreter:
             return (None,)
         message = message_of(error, operation)
         encoded = message.encode("utf-8", "surrogateescape")
-        raises = exposure.fails == "raise" or isinstance(error, (*exposure.raises, PluginError))
-        if raises or not isinstance(error, LLMSpellError):
+        misused = misuse or isinstance(error, exposure.raises)
+        fails = exposure.misuse if misused else exposure.fails
+        if isinstance(error, PluginError):  # the installation is broken
+            fails = "raise"
+        if fails == "raise" or not isinstance(error, LLMSpellError):
             self._state.failures.append((message, error))
             return False, encoded
-        if exposure.fails == "pair":
+        if fails == "pair":
             # The string is all the script gets, so what to try must be in it.
             hint = f"\nHint: {error.hint}" if error.hint else ""
             return True, None, encoded + hint.encode("utf-8", "surrogateescape")
@@ -483,7 +481,3 @@ def _silent(function: Callable[..., Any]) -> Callable[..., None]:
 
 def _random_seed() -> int:
     return int.from_bytes(os.urandom(6), "big")
-
-
-_RAISES = Exposure()
-_NOTHING = (True, None)

@@ -19,14 +19,24 @@ Annotations say how arguments are converted:
 ``list[…]``                a sequence; an empty table is ``[]``; a single value is refused
 ``ScriptFunction``         a function of the script
 a `script_object` class    a handle made by that class
+``Literal[…]``             one of the words; they are offered as completions
 ``Any``                    whatever it is: tables become dicts or lists, functions
                            `ScriptFunction`, handles their object
 ``… | None``               nil or missing is None
+a ``TypedDict`` class      as ``dict[str, Any]``, unchecked; its keys are offered as completions,
+                           described by the section ``Attributes:`` of its docstring
+``Annotated[str,           as ``str``; the names registered in the group are offered as
+Registered(group)]``       completions
 =========================  ==================================================================
 
 Results are converted back: None, booleans, numbers, ``str``, ``bytes``, lists, dicts and the
 classes `Record`, `Items`, `Live`, `Returns` below, nested as needed; `script_object` instances
 become handles, the same instance the same handle.
+
+Docstrings of the classes and of what is exposed are what users read: `llmspell api`, completion
+and hover in editors and notebooks, the reference. The first sentence stands alone in lists; the
+sections ``Args:``, ``Returns:`` and ``Raises:`` are those of the Google style. See
+`describe_globals`.
 """
 
 from __future__ import annotations
@@ -36,6 +46,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from llmspell_core._editing import Completeness, Completions, Documentation
 from llmspell_core._errors import LLMSpellError
 
 if TYPE_CHECKING:
@@ -56,6 +67,9 @@ class Exposure:
     fails: Failure = "raise"
     raises: tuple[type[LLMSpellError], ...] = ()
     async_twin: bool = False
+    promise: bool = False
+    misuse: Failure = "raise"
+    native: bool = False
 
 
 def exposed(
@@ -64,6 +78,9 @@ def exposed(
     fails: Failure = "raise",
     raises: tuple[type[LLMSpellError], ...] = (),
     async_twin: bool = False,
+    promise: bool = False,
+    misuse: Failure = "raise",
+    native: bool = False,
 ) -> Callable[[F], F]:
     """Make a method reachable from scripts.
 
@@ -71,14 +88,21 @@ def exposed(
         names: Further names, besides the method's own in snake_case and camelCase.
         fails: What an `LLMSpellError` becomes: ``raise``; ``pair`` returns ``nil, message``;
             ``table`` returns ``{success=false, error=message, error_type, error_details}`` and
-            the message. Wrong arguments always raise.
-        raises: Error classes that are raised whatever *fails* says: misuse.
+            the message.
+        raises: Error classes that count as misuse, whatever *fails* says.
         async_twin: Also offer ``<name>_async`` / ``<name>Async``, which take a callback last
             and return a promise.
+        promise: The method itself takes a callback last and returns a promise: for a twin that
+            differs from the synchronous form in more than that. Name it ``<name>_async``.
+        misuse: What wrong arguments and the classes of *raises* become.
+        native: Every engine brings it itself, because it needs what only the language has: its
+            stack, its coroutines, its tables. The declaration is its documentation; the body is
+            never run.
     """
+    exposure = Exposure(names, fails, raises, async_twin, promise, misuse, native)
 
     def mark(function: F) -> F:
-        function.__script__ = Exposure(names, fails, raises, async_twin)  # type: ignore[attr-defined]
+        function.__script__ = exposure  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -92,8 +116,9 @@ def attribute(getter: Callable[[Any], Any]) -> property:
 
 def script_global(name: str) -> Callable[[C], C]:
     """Declare the class of a script global. It is constructed with the `ScriptHost`, once per
-    script state, at the first touch. ``__script_index__(self, key)``, where defined, answers
-    fields that no method has (``Tool.calculator``).
+    script state, at the first touch; registered under several names it is one instance under
+    all of them. ``__script_index__(self, key)``, where defined, answers fields that no method
+    has (``Tool.calculator``).
     """
 
     def mark(cls: C) -> C:
@@ -105,8 +130,9 @@ def script_global(name: str) -> Callable[[C], C]:
 
 
 def script_object(name: str) -> Callable[[C], C]:
-    """Declare a class whose instances scripts hold as handles; ``tostring`` gives
-    ``name(x)`` with the instance's ``name`` attribute, where it has one.
+    """Declare a class whose instances scripts hold as handles. ``tostring`` gives ``name(x)``
+    with the instance's ``__script_title__``, else its ``name``, else its ``id``, where that is a
+    text that is not empty; else x is a number that no other of its class has in this state.
     """
 
     def mark(cls: C) -> C:
@@ -115,6 +141,15 @@ def script_object(name: str) -> Callable[[C], C]:
         return cls
 
     return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """In ``Annotated[str, Registered("llmspell.tools")]``: a name that something is registered
+    by in that entry-point group. Completion offers those names; any other is taken as well.
+    """
+
+    group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +273,30 @@ class ScriptState(ABC):
     def close(self) -> None:
         """Interrupt what runs, end the thread, free the interpreter."""
 
+    def complete(self, code: str, cursor: int, *, patience: float = 0.2) -> Completions:
+        """What can stand at *cursor*, as `ScriptEngine.complete`, and what exists in this state.
+
+        Nothing of the script runs for it: no function, no metamethod. Safe from any thread and
+        while an execution runs. Waits at most *patience* seconds for the state to answer (never
+        while nothing was executed yet), then answers without it; from an event loop call it in
+        a thread.
+        """
+        return Completions((), cursor, cursor)
+
+    def inspect(self, code: str, cursor: int, *, patience: float = 0.2) -> Documentation | None:
+        """About the name at *cursor*, as `ScriptEngine.inspect`, or about its value in this
+        state; waits as `complete` does.
+        """
+        return None
+
 
 class ScriptEngine(ABC):
     """A script language. The entry-point group ``llmspell.engines`` holds classes of it, made
     with the `Services`; states read their limits from the configuration.
+
+    What editors, notebooks and prompts ask is answered from the declarations of the globals and
+    from the code itself, without a state and without running anything. Cursors are offsets in
+    code points, from 0 to the length of the code; others are taken as the nearest of these.
     """
 
     language: str
@@ -253,8 +308,105 @@ class ScriptEngine(ABC):
         asked with a prompt for a line, None means the end.
         """
 
+    def complete(self, code: str, cursor: int) -> Completions:
+        """What can stand at *cursor*."""
+        return Completions((), cursor, cursor)
+
+    def inspect(self, code: str, cursor: int) -> Documentation | None:
+        """About the name that *cursor* stands in or behind; where there is none, about the
+        function whose arguments it stands in.
+        """
+        return None
+
+    def is_complete(self, code: str) -> Completeness:
+        """Whether *code* can be run as it stands, as a program or as an expression."""
+        return Completeness("unknown")
+
 
 def camel(name: str) -> str:
     """``get_info`` → ``getInfo``."""
     head, *rest = name.split("_")
     return head + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+def script_names(name: str, more: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Every name by which scripts reach a member: its own, *more*, each in snake_case and
+    camelCase, the name to be shown first. A trailing underscore of a Python name is dropped.
+    """
+    found: list[str] = []
+    for other in (name.rstrip("_"), *more):
+        found += [other, camel(other)]
+    return tuple(dict.fromkeys(found))
+
+
+def twin_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the asynchronous twin of a member with these *names*."""
+    return tuple(
+        dict.fromkeys(twin for name in names for twin in (f"{name}_async", f"{name}Async"))
+    )
+
+
+@script_object("Promise")
+class Promise:
+    """What an asynchronous twin returns: a value that comes later.
+
+    A field that a promise does not have is read from its value, which is waited for. Handlers
+    run on the script's own thread, at the latest when it waits or ends.
+    """
+
+    @exposed(names=("and_then", "then"), native=True)
+    def next(
+        self, on_value: ScriptFunction | None = None, on_error: ScriptFunction | None = None
+    ) -> Promise:
+        """Call a function with the value, or the other with the message of the failure.
+
+        Args:
+            on_value: Called with the value; what it returns is the value of the new promise.
+            on_error: Called with the message; what it returns is the value of the new promise.
+
+        Returns:
+            A promise of what the handler returns.
+        """
+        ...
+
+    @exposed(native=True)
+    def catch(self, on_error: ScriptFunction) -> Promise:
+        """Call a function with the message of a failure; a value passes by.
+
+        Args:
+            on_error: Called with the message; what it returns is the value of the new promise.
+        """
+        ...
+
+    @exposed(native=True)
+    def finally_(self, function: ScriptFunction) -> Promise:
+        """Call a function without arguments, whatever became of the call.
+
+        Returns:
+            A promise of the same outcome.
+        """
+        ...
+
+    @exposed(native=True)
+    def await_(self, timeout_ms: float | None = None) -> Returns:
+        """Wait for the value.
+
+        Args:
+            timeout_ms: The longest to wait, in milliseconds; without it as long as the script
+                may run.
+
+        Returns:
+            The value, or nil and the message of the failure (``Timeout error: …`` when it did
+            not come in time).
+        """
+        ...
+
+    @exposed(native=True)
+    def status(self) -> Literal["pending", "fulfilled", "rejected"]:
+        """What became of it so far."""
+        ...
+
+    @exposed(native=True)
+    def is_done(self) -> bool:
+        """Whether it has a value or failed."""
+        ...

@@ -580,7 +580,8 @@ end
 local natives = {}   -- global → function that adds what only Lua can do
 bridge.natives = natives
 
-local function lazy_global(G, name)
+-- The further arguments are other names of the same global.
+local function lazy_global(G, name, ...)
   local T, meta = {}, {}
   local touched = false
   local function touch()
@@ -615,7 +616,8 @@ local function lazy_global(G, name)
   meta.__name = name
   meta.__metatable = false
   bridge.globals[name] = { T = T, touch = touch }
-  G[name] = setmetatable(T, meta)
+  setmetatable(T, meta)
+  for _, known_by in next, { name, ... } do G[known_by] = T end
 end
 bridge.globals = {}
 bridge.lazy_global = lazy_global
@@ -634,7 +636,9 @@ end
 -- Classes of handles: name → {methods = {key → {f, n, twin}}, read = f}
 local classes = {}
 
-function bridge.define_class(class, name, read, has_name)
+local numbers = setmetatable({}, weak_keys)   -- of handles without a name that were shown
+
+function bridge.define_class(class, name, read, title)
   local methods, keys = {}, {}
   local meta = { __name = name, __metatable = false }
   meta.__index = function(handle, key)
@@ -653,9 +657,16 @@ function bridge.define_class(class, name, read, has_name)
     return nil
   end
   meta.__tostring = function(handle)
-    local title = has_name and finish(read(objects[handle], "name"))
-    if title == nil or title == false then return name end
-    return name .. "(" .. tostring(title) .. ")"
+    local text = finish(title(objects[handle]))
+    if text == nil then
+      local of = classes[class]
+      if numbers[handle] == nil then
+        of.shown = of.shown + 1
+        numbers[handle] = of.shown
+      end
+      text = numbers[handle]
+    end
+    return name .. "(" .. text .. ")"
   end
   meta.__concat = function(a, b) return tostring(a) .. tostring(b) end
   meta.__pairs = function(handle)
@@ -666,7 +677,7 @@ function bridge.define_class(class, name, read, has_name)
       if key ~= nil then return key, handle[key] end
     end, handle, nil
   end
-  classes[class] = { methods = methods, keys = keys, meta = meta }
+  classes[class] = { methods = methods, keys = keys, meta = meta, shown = 0 }
 end
 
 function bridge.define_method(class, key, f, n, twin)
