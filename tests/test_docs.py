@@ -1,7 +1,9 @@
 """What the documentation shows is what the code does.
 
 Fences marked ``python run`` or ``lua run`` are executed, those of one page and language as one
-program; fences marked ``LANGUAGE from PATH`` stand in that file. All others are shown only.
+program; a fence ``text output`` behind one of them is what that one prints, and a fence
+``LANGUAGE file NAME`` is a file beside the program. Fences marked ``LANGUAGE from PATH`` stand in that
+file. All others are shown only.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ PAGES = sorted(
     for place in ("*.md", "docs/**/*.md", "examples/**/*.md", "packages/*/README.md")
     for page in ROOT.glob(place)
 )
+MARK = "=== a fence ==="
 FENCE = re.compile(r"^([ ]*)```([^\n`]*)\n(.*?)^\1```[ ]*$", re.MULTILINE | re.DOTALL)
 
 
@@ -51,16 +55,36 @@ def blocks(page: Path) -> list[Block]:
 ALL = [block for page in PAGES for block in blocks(page)]
 QUOTED = [block for block in ALL if block.marks[:1] == ("from",)]
 RUN = [block for block in ALL if block.marks == ("run",)]
+OUTPUT = {
+    before: block
+    for before, block in pairwise(ALL)
+    if block.marks == ("output",) and before.page == block.page and before in RUN
+}
+FILES = [block for block in ALL if block.marks[:1] == ("file",)]
 PROGRAMS = sorted({(block.page, block.language) for block in RUN})
 
 
 def program(page: Path, language: str) -> str:
-    """The blocks as one program in which every line has the number it has on the page."""
+    """The blocks as one program in which every line has the number it has on the page. In the
+    places of the fences it prints marks, where what is printed between them is to be compared.
+    """
     lines: list[str] = []
     for block in RUN:
         if (block.page, block.language) == (page, language):
             lines += [""] * (block.line - 1 - len(lines)) + block.text.split("\n")
+            if block in OUTPUT:
+                lines[block.line - 2] = f'print("{MARK}")'
+                lines.append(f'print("{MARK}")')
     return "\n".join(lines) + "\n"
+
+
+def check_output(page: Path, language: str, printed: str) -> None:
+    """Compare what was printed between the marks with what the page shows."""
+    shown = [block for block in OUTPUT if (block.page, block.language) == (page, language)]
+    between = printed.split(f"{MARK}\n")[1::2]
+    assert len(between) == len(shown)
+    for block, found in zip(shown, between, strict=True):
+        assert found.rstrip("\n") == OUTPUT[block].text.rstrip("\n"), OUTPUT[block].where
 
 
 def test_there_is_something_to_run_and_to_compare() -> None:
@@ -72,7 +96,11 @@ def test_every_mark_is_known() -> None:
     odd = [
         block.where
         for block in ALL
-        if block.marks and block.marks != ("run",) and block.marks[:1] != ("from",)
+        if block.marks
+        and block.marks != ("run",)
+        and block.marks[:1] != ("from",)
+        and block not in OUTPUT.values()
+        and not (block in FILES and block.page in {page for page, _ in PROGRAMS})
     ]
     assert odd == []
 
@@ -92,10 +120,14 @@ def test_a_quotation_is_true(block: Block) -> None:
 )
 def test_an_example_runs(user, page: Path, language: str) -> None:
     text = program(page, language)
+    for block in FILES:
+        if block.page == page:
+            user.script(block.text + "\n", block.marks[1])
     name = page.stem.replace("-", "_").lower()
     if language == "lua":
         done = user.run("run", user.script(text, f"{name}.lua"))
         assert (done.code, done.err) == (0, ""), done.out + done.err
+        check_output(page, language, done.out)
         return
     assert language == "python", f"nobody knows how to run {language}"
     script = user.script(text, f"{name}.py")
@@ -109,6 +141,7 @@ def test_an_example_runs(user, page: Path, language: str) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    check_output(page, language, ran.stdout)
 
 
 def test_the_links_lead_somewhere() -> None:
