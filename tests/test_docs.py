@@ -2,8 +2,8 @@
 
 Fences marked ``python run`` or ``lua run`` are executed, those of one page and language as one
 program; a fence ``text output`` behind one of them is what that one prints, and a fence
-``LANGUAGE file NAME`` is a file beside the program. Fences marked ``LANGUAGE from PATH`` stand in that
-file. All others are shown only.
+``LANGUAGE file NAME`` is a file beside the program. Fences marked ``LANGUAGE from PATH`` stand in
+that file. All others are shown only.
 """
 
 from __future__ import annotations
