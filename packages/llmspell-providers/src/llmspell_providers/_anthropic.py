@@ -34,7 +34,7 @@ from llmspell_providers._draft import (
     text_of,
 )
 from llmspell_providers._failures import Complaint
-from llmspell_providers._schemas import closed, wanted_schema
+from llmspell_providers._schemas import closed, in_words, wanted_schema
 from llmspell_providers._vendor import VendorProvider
 
 _LOG = logging.getLogger("llmspell.providers.anthropic")
@@ -66,7 +66,6 @@ _STATUSES = {
 _SPENT = re.compile(r"credit balance|spend limit|specified api usage limits|_spend_limit_reached")
 _NO_SAMPLING = re.compile(r"^claude-(?:opus-4-[7-9]|[a-z]+-(?:[5-9]|\d\d))(?!\d{4})")
 """Models that refuse ``temperature`` and ``top_p``: Opus since 4.7, the others since 5."""
-_ONLY_JSON = "Answer with one JSON object and nothing else."
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 _EPHEMERAL = {"cache_control": {"type": "ephemeral"}}
 
@@ -393,7 +392,7 @@ class AnthropicProvider(VendorProvider):
         form = request.response_format or {}
         schema = wanted_schema(request.response_format)
         if form.get("type") == "json_object":
-            system = f"{system}\n\n{_ONLY_JSON}" if system else _ONLY_JSON
+            system = f"{system}\n\n{in_words(None)}".strip()
         body: dict[str, Any] = {"model": request.model, "messages": turns}
         if system:
             body["system"] = [{"type": "text", "text": system}]

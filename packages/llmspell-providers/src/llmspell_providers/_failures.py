@@ -157,7 +157,9 @@ _TOO_LONG = re.compile(
 _COMPARED = re.compile(r"(\d{3,})(?: tokens)?(?: \+ (\d+))? ?>=? ?(\d{3,})")
 """``215000 tokens > 200000 maximum`` or ``190000 + 20000 > 200000``."""
 _LIMIT = re.compile(r"(?:maximum|limit|window|cannot exceed)\D{0,60}?(\d{3,})")
-_SIZE = re.compile(r"(?:resulted in|requested|received|used|prompt|token count)\D{0,40}?(\d{3,})")
+_SIZE = re.compile(
+    r"(?:resulted in|requested|received|used|prompt(?!.*received)|token count)\D{0,40}?(\d{3,})"
+)
 _SPENT = re.compile(r"insufficient_quota|billing|exceeded your current quota|credit balance")
 _FILTERED = re.compile(r"content_filter|content_policy|content management policy|safety system")
 

@@ -94,3 +94,11 @@ def wanted_schema(response_format: dict[str, Any] | None) -> dict[str, Any] | No
     inner: Any = response_format.get("json_schema")
     found: Any = cast("dict[str, Any]", inner).get("schema") if isinstance(inner, dict) else None
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {"type": "object"}
+
+
+def in_words(schema: dict[str, Any] | None) -> str:
+    """What a model is told that cannot be held to *schema* (None for any JSON object)."""
+    if schema is None:
+        return "Answer with one JSON object and nothing else."
+    text = json.dumps(schema, ensure_ascii=False)
+    return f"Answer with JSON that fits this JSON Schema, and with nothing else:\n{text}"

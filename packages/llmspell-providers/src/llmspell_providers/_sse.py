@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
+class SseEvent(str):
+    """The ``data`` of an event; `name` is what it is called, ``message`` if nothing else."""
+
+    name: str
+
+    def __new__(cls, data: str, name: str = "message") -> Self:
+        """Of *data*."""
+        made = super().__new__(cls, data)
+        made.name = name
+        return made
+
+
 class SseParser:
-    """Turns bytes, cut anywhere, into the ``data`` of events.
+    """Turns bytes, cut anywhere, into events.
 
     Follows https://html.spec.whatwg.org/multipage/server-sent-events.html, except that an
     event at the end of the stream counts without its blank line: some servers forget it.
@@ -17,8 +30,9 @@ class SseParser:
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[str] = []
+        self._name = ""
 
-    def feed(self, piece: bytes) -> list[str]:
+    def feed(self, piece: bytes) -> list[SseEvent]:
         """The events that *piece* completes."""
         whole = self._rest + piece
         # A "\r" at the very end may be half of "\r\n": it waits for the next piece.
@@ -27,7 +41,7 @@ class SseParser:
         self._rest = rest + held
         return [event for line in lines if (event := self._line(line)) is not None]
 
-    def close(self) -> list[str]:
+    def close(self) -> list[SseEvent]:
         """The events that the end of the stream completes."""
         lines = _LINE_END.split(self._rest)
         self._rest = b""
@@ -35,13 +49,16 @@ class SseParser:
         last = self._line(b"")
         return made if last is None else [*made, last]
 
-    def _line(self, line: bytes) -> str | None:
+    def _line(self, line: bytes) -> SseEvent | None:
         if not line:
+            name, self._name = self._name or "message", ""
             if not self._data:
                 return None
-            event = "\n".join(self._data)
+            event = SseEvent("\n".join(self._data), name)
             self._data.clear()
             return event
+        if line.startswith(b"event:"):
+            self._name = line[6:].decode("utf-8", "replace").strip()
         if line.startswith(b"data:"):
             value = line[5:]
             text = value[1:] if value.startswith(b" ") else value
