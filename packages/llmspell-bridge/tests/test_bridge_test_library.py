@@ -513,7 +513,8 @@ def test_a_promise_that_a_test_returns_is_awaited(world):
     made = outcome(
         world,
         "local c = Probe.counter() local log = {}"
-        " T.before_each(function() return Probe.waitAsync(0.01):next(function() log[1] = 1 end) end)"
+        " T.before_each(function()"
+        "   return Probe.waitAsync(0.01):next(function() log[1] = 1 end) end)"
         " T.it('good', function() T.expect(log[1]):to_be(1) return Probe.waitAsync(0.01) end)"
         " T.it('chained', function() return Probe.waitAsync(0.01, 3):next(function(v)"
         "   T.expect(v):to_be(4) end) end)"
@@ -529,7 +530,8 @@ def test_a_promise_that_a_test_returns_is_awaited(world):
 def test_coroutines_in_a_test_are_the_tests_own(world):
     passes(
         world,
-        "local co = coroutine.wrap(function() coroutine.yield(Probe.wait(0.01, 5)) error('end') end)"
+        "local co = coroutine.wrap(function()"
+        "   coroutine.yield(Probe.wait(0.01, 5)) error('end') end)"
         " T.expect(co()):to_be(5) T.expect(co):to_error('end')",
     )
 
