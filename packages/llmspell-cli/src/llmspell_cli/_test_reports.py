@@ -65,7 +65,7 @@ class Pretty(Report):
         lines: list[str] = []
         if case.name != done.path:
             took = "" if case.status == "skipped" else f" ({_time(case.duration_ms)})"
-            lines.append(f"  {_MARKS[case.status]} {case.name}{took}")
+            lines.append(f"  {_MARKS[case.status]} {' '.join(case.name.split())}{took}")
         lines += [f"      {line}" for line in (case.error or "").splitlines()]
         lines += [f"        {line.strip()}" for line in (case.traceback or "").splitlines()]
         if case.output:
