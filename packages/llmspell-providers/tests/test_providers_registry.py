@@ -48,7 +48,7 @@ def service(providers: Any = None) -> ProviderService:
 def settings_of(provider: Provider) -> ProviderSettings:
     while hasattr(provider, "inner"):
         provider = provider.inner
-    return provider._settings  # type: ignore[attr-defined]
+    return provider.settings  # type: ignore[attr-defined]
 
 
 def resolved(providers: ProviderService, model: str | None, **more: Any) -> tuple[str, str, str]:

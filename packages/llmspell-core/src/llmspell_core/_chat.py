@@ -119,6 +119,7 @@ class ChatResponse:
 
     `reasoning` is what it let be seen of its thinking; `carry` see `Message`. `provider` is the
     name of the provider that answered: another than was asked, when a fallback had to.
+    `citations` are the addresses it names as its sources.
     """
 
     content: str
@@ -130,6 +131,7 @@ class ChatResponse:
     reasoning: str = ""
     carry: dict[str, Any] | None = None
     provider: str | None = None
+    citations: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, for the run ledger."""
@@ -143,6 +145,7 @@ class ChatResponse:
             "reasoning": self.reasoning,
             "carry": self.carry,
             "provider": self.provider,
+            "citations": list(self.citations),
         }
 
     @classmethod
@@ -159,6 +162,7 @@ class ChatResponse:
             values["reasoning"],
             values["carry"],
             values.get("provider"),
+            tuple(values.get("citations") or ()),
         )
 
 

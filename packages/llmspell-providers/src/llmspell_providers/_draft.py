@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from llmspell_core import ChatChunk, ChatRequest, ChatResponse, ToolRequest, Usage
-from llmspell_providers._wire import FilteredAnswer, MalformedAnswer
+
+
+class MalformedAnswer(Exception):
+    """The body is not what the protocol says; the text tells how."""
+
+
+class FilteredAnswer(Exception):
+    """The provider withheld the answer; the text is its reason."""
 
 
 @dataclass(slots=True)
@@ -38,6 +46,7 @@ class Draft:
         self.filtered = ""
         self.carry: dict[str, Any] | None = None
         self.complete = False
+        self._citations: dict[str, None] = {}
 
     def whole(self, value: dict[str, Any]) -> None:
         """Take in the body of an answer that was not streamed.
@@ -65,6 +74,13 @@ class Draft:
         self.reasoning.append(text)
         return ChatChunk(reasoning=text)
 
+    def cite(self, addresses: Iterable[str]) -> None:
+        """More sources; each is named once."""
+        self._citations.update(dict.fromkeys(addresses))
+
+    def finish(self) -> None:
+        """Called before the answer is made of what is there. Raises as `response`."""
+
     def tool_request(self, index: int) -> ToolRequest:
         """The call at *index*, as far as it came. Raises as `whole`."""
         call = self.calls[index]
@@ -80,6 +96,7 @@ class Draft:
             MalformedAnswer: when it is empty.
             FilteredAnswer: when the provider withheld it.
         """
+        self.finish()
         if self.finish_reason == "content_filter":
             raise FilteredAnswer(self.filtered or "the answer was filtered")
         content = "".join(self.text)
@@ -102,6 +119,7 @@ class Draft:
             request_id or self.id,
             "".join(self.reasoning),
             self.carry,
+            citations=tuple(self._citations),
         )
 
     def _estimate(self, content: str, calls: tuple[ToolRequest, ...]) -> Usage:

@@ -1,294 +1,268 @@
-"""The OpenAI Chat Completions provider, and every server that speaks its protocol."""
+"""OpenAI, and every server that speaks one of its protocols."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+import logging
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from llmspell_core import (
-    ChatChunk,
     ChatRequest,
-    ChatResponse,
     ConfigurationError,
-    LLMSpellError,
-    Provider,
+    EmbeddingRequest,
+    EmbeddingResponse,
+    ModelInfo,
+    ProviderError,
     ProviderSettings,
+    Services,
+    Usage,
+    ValidationError,
 )
-from llmspell_providers._catalogue import VENDORS
-from llmspell_providers._failures import (
-    Peer,
-    address_password,
-    complaint_of,
-    http_failure,
-    missing_key,
-    read_complaint,
-    shown_address,
-)
-from llmspell_providers._http import HttpClient, Reply, Waits
-from llmspell_providers._sse import SseParser
-from llmspell_providers._wire import Answer, FilteredAnswer, MalformedAnswer, request_body
+from llmspell_providers import _responses
+from llmspell_providers._catalogue import VENDORS, canonical
+from llmspell_providers._completions import NEW_LIMIT, Body, ChatDraft
+from llmspell_providers._dialects import dialect_of
+from llmspell_providers._draft import Draft, MalformedAnswer, count, tables
+from llmspell_providers._http import Reply
+from llmspell_providers._vendor import Asked, VendorProvider
 
 if TYPE_CHECKING:
-    from llmspell_core import ExecutionContext, Services
+    from llmspell_core import ExecutionContext
 
-_LONGEST_CONNECT = 10.0
-_LONGEST_DRAIN = 0.2
+_LOG = logging.getLogger("llmspell.providers.openai")
+
+RESPONSES = "responses/"
+"""A model's name that begins so is asked over the Responses API."""
+
+_FIXED = re.compile(r"^(o\d|gpt-5(?![.\d]|-chat))")
+"""Models that refuse every ``temperature`` and ``top_p`` but the usual."""
+
+_STATUSES = {
+    "insufficient_quota": 429,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "context_length_exceeded": 400,
+    "invalid_prompt": 400,
+    "invalid_request_error": 400,
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "model_not_found": 404,
+    "server_is_overloaded": 503,
+    "overloaded_error": 503,
+}
 
 
-class OpenAIProvider(Provider):
-    """Chat Completions over HTTP, at OpenAI or at any other base URL.
+class OpenAIProvider(VendorProvider):
+    """Chat Completions, Responses, Embeddings and Models, at OpenAI, at a vendor of the table in
+    `_dialects` (``provider_type``), or at any other base URL.
 
-    The vendor's own address needs an API key; without one a call fails at once and nothing is
-    sent. Any other address is asked without a key when there is none.
-
-    ``settings.options`` understood: ``organization`` (or ``organization_id``), ``auth_header``
-    and ``auth_prefix`` (default ``Authorization: Bearer KEY``), ``defaults`` (fields for every
-    request), ``api_key_env`` (named when the key is missing).
-
-    Waits: a connection, at most ten seconds; the whole of `chat`, and in `stream` each silence,
-    ``settings.timeout_seconds``; the request's own ``timeout_seconds`` bounds all of either.
+    ``settings.options`` understood, besides those of every provider: ``api`` (``chat``, the
+    default, or ``responses``; a model whose name begins with ``responses/`` is asked over the
+    Responses API too), ``organization`` (or ``organization_id``) and ``project``.
     """
 
+    vendor: ClassVar[str] = "openai"
+
     def __init__(self, settings: ProviderSettings, services: Services) -> None:
-        self.name = settings.name
-        self._settings = settings
-        vendor = VENDORS["openai"]
-        self._base_url = (settings.base_url or cast("str", vendor.base_url)).rstrip("/")
-        self._at_vendor = self._base_url == vendor.base_url
-        key = (settings.api_key or "").strip() or None
-        self._key = key
-        services.secrets.add(key)
-        label = vendor.label if settings.name == "openai" else settings.name
-        services.secrets.add(address_password(self._base_url))
-        address = shown_address(self._base_url) or ""
-        self._peer = Peer(self.name, label, address, services.secrets.redact)
-        self._client = HttpClient(self._peer)
-        self._defaults = _table(settings, "defaults")
+        kind = canonical(settings.provider_type)
+        super().__init__(settings, services, vendor=kind if kind in VENDORS else "custom")
+        self.dialect = dialect_of(kind)
+        api = settings.options.get("api", "chat")
+        if api not in {"chat", "responses"}:
+            raise ConfigurationError(
+                f"'providers.{self.name}.api' is {api!r}; it may be 'chat' or 'responses'"
+            )
+        if api == "responses" and not self.dialect.responses:
+            raise ConfigurationError(f"'{self.name}' has no Responses API; leave out 'api'")
+        self._responses = api == "responses"
+        self._told: set[str] = set()
 
-    def _headers(self, *, stream: bool) -> dict[str, str]:
-        made = {
-            "content-type": "application/json",
-            "accept": "text/event-stream" if stream else "application/json",
-            **{name.lower(): value for name, value in self._settings.headers.items()},
-        }
-        options = self._settings.options
+    def header_fields(self) -> dict[str, str]:
+        options = self.settings.options
         organization = options.get("organization") or options.get("organization_id")
-        if organization is not None:
-            made["openai-organization"] = str(organization)
-        if self._key is not None:
-            header = str(options.get("auth_header") or "authorization").lower()
-            prefix = str(options.get("auth_prefix", "Bearer")).strip()
-            made[header] = f"{prefix} {self._key}" if prefix else self._key
-        for name, value in made.items():
-            if not value.isascii() or not value.isprintable():
-                # httpx would quote the value, which may be the key.
-                raise ConfigurationError(
-                    f"the header '{name}' for provider '{self.name}' has characters that "
-                    "HTTP does not allow",
-                    hint="Was the API key copied with a line break or a special character?",
-                )
-        return made
+        named = {"openai-organization": organization, "openai-project": options.get("project")}
+        return {name: str(value) for name, value in named.items() if value is not None}
 
-    def _check_key(self) -> None:
-        if (
-            self._key is None
-            and self._at_vendor
-            and "authorization" not in {name.lower() for name in self._settings.headers}
-        ):
-            wanted = self._settings.options.get("api_key_env")
-            raise missing_key(
-                self._peer, VENDORS["openai"].key_variable, None if wanted is None else str(wanted)
-            )
+    def url_of(self, what: str, model: str) -> str:
+        """The path of ``chat/completions``, ``responses``, ``embeddings`` or ``models``."""
+        return f"/{what}"
 
-    def _waits(self, request: ChatRequest, *, stream: bool) -> Waits:
-        usual, asked = self._settings.timeout_seconds, request.timeout_seconds
+    def deployed(self, model: str) -> str:
+        """What the vendor calls a chat *model*."""
+        return model
+
+    def _by_responses(self, model: str) -> bool:
+        return self._responses or (model.startswith(RESPONSES) and self.dialect.responses)
+
+    def draft(self, request: ChatRequest) -> Draft:
+        if self._by_responses(request.model):
+            return _responses.ResponsesDraft(request, self.kind)
+        return ChatDraft(request, self.dialect, self.kind)
+
+    def chat_call(self, request: ChatRequest, *, stream: bool) -> tuple[str, dict[str, Any]]:
+        if self._by_responses(request.model):
+            return self._responses_call(request, stream=stream)
+        body = Body(request, self.dialect, self.kind).fields()
+        made = self.merged(request, body)
+        made["model"] = model = self.deployed(request.model)
+        if self.dialect.new_limit and NEW_LIMIT.match(request.model):
+            limit = "max_completion_tokens"
+        else:
+            limit = self.dialect.limit
+        if "max_tokens" in made and limit != "max_tokens":
+            made.setdefault(limit, made["max_tokens"])
+            del made["max_tokens"]
+        self._drop_sampling(request.model, made)
         if stream:
-            return Waits(min(usual, _LONGEST_CONNECT), usual, asked)
-        whole = usual if asked is None else asked
-        return Waits(min(whole, _LONGEST_CONNECT), whole, whole)
+            made["stream"] = True
+            if self.dialect.streams_usage:
+                made.setdefault("stream_options", {"include_usage": True})
+        return self.url_of("chat/completions", model), made
 
-    @asynccontextmanager
-    async def _ask(
-        self, request: ChatRequest, context: ExecutionContext, *, stream: bool
-    ) -> AsyncGenerator[Reply]:
-        """The reply of the server, if its status says that it is an answer."""
+    def _responses_call(self, request: ChatRequest, *, stream: bool) -> tuple[str, dict[str, Any]]:
+        model = self.deployed(request.model.removeprefix(RESPONSES))
+        body = _responses.fields(request, self.kind)
+        made = _responses.translated(self.merged(request, body), model, self._told)
+        self._drop_sampling(model, made)
+        if stream:
+            made["stream"] = True
+        return self.url_of("responses", model), made
+
+    def _drop_sampling(self, model: str, body: dict[str, Any]) -> None:
+        refused = [name for name in ("temperature", "top_p") if body.get(name) not in (None, 1)]
+        if not refused or not self.dialect.new_limit or not _FIXED.match(model):
+            return
+        for name in refused:
+            del body[name]
+        if model not in self._told:
+            self._told.add(model)
+            _LOG.warning("%s refuses %s: asked without", model, " and ".join(refused))
+
+    def decoded(self, body: bytes | str, reply: Reply, asked: Asked) -> dict[str, Any]:
+        if not asked.model and isinstance(body, bytes) and body.lstrip()[:1] == b"[":
+            # Together lists its models without anything around the list.
+            body = b'{"data": ' + body + b"}"
+        return super().decoded(body, reply, asked)
+
+    def streamed_status(self, value: dict[str, Any]) -> int | None:
+        """An error stands at the top, in a failed response, in a choice, or in ``x_groq``."""
+        error: Any = value.get("error")
+        if value.get("type") == "error" and not error:
+            error = value
+        for key in ("response", "x_groq"):
+            inner: Any = value.get(key)
+            if not error and isinstance(inner, dict):
+                error = cast("dict[str, Any]", inner).get("error")
+        choices: Any = value.get("choices")
+        if not error and isinstance(choices, list) and choices and isinstance(choices[0], dict):
+            error = cast("dict[str, Any]", choices[0]).get("error")
+        if not error:
+            return None
+        # Where the complaint is looked for.
+        value["error"] = error
+        if not isinstance(error, dict):
+            return 500
+        told = cast("dict[str, Any]", error)
+        for key in ("code", "type"):
+            code = told.get(key)
+            if isinstance(code, int) and 400 <= code < 600:
+                return code
+            if code in _STATUSES:
+                return _STATUSES[code]
+        return 500
+
+    async def embed(
+        self, request: EmbeddingRequest, context: ExecutionContext
+    ) -> EmbeddingResponse:
+        """As many requests as the vendor needs for all the texts."""
         context.check()
-        self._check_key()
-        body = request_body(request, self._defaults, stream=stream, vendor=self._at_vendor)
-        text = json.dumps(body, ensure_ascii=False, default=str)
-        url = f"{self._base_url}/chat/completions"
-        headers = self._headers(stream=stream)
-        content = text.encode("utf-8", "replace")
-        waits = self._waits(request, stream=stream)
-        async with self._client.send("POST", url, content, headers, waits) as reply:
-            if not 200 <= reply.status < 300:
-                raise http_failure(
-                    self._peer,
-                    reply.status,
-                    reply.headers,
-                    read_complaint(await reply.body()),
-                    model=request.model,
-                    now=context.now,
-                )
-            yield reply
-
-    async def chat(self, request: ChatRequest, context: ExecutionContext) -> ChatResponse:
-        """One request, one JSON answer."""
-        async with self._ask(request, context, stream=False) as reply:
-            return self._whole(request, context, reply, await reply.body())
-
-    async def stream(
-        self, request: ChatRequest, context: ExecutionContext
-    ) -> AsyncIterator[ChatChunk]:
-        """One request, server-sent events; leaving the iterator closes the connection."""
-        async with self._ask(request, context, stream=True) as reply:
-            if reply.content_type in {"application/json", "text/html"}:
-                # A server that cannot stream, or a proxy's web page: one whole body either way.
-                response = self._whole(request, context, reply, await reply.body())
-                if response.content:
-                    yield ChatChunk(response.content)
-                yield ChatChunk(response=response)
-                return
-            answer = Answer(request)
-            complete = False
-            async with aclosing(_events(reply)) as events:
-                async for data in events:
-                    if data.strip() == "[DONE]":
-                        complete = True
-                        break
-                    text = self._delta(request, context, reply, answer, data)
-                    if text:
-                        yield ChatChunk(text)
-                if not complete and answer.finish_reason is None:
-                    raise self._peer.cut("the stream ended early", _request_id(reply))
-                yield ChatChunk(response=self._finished(answer, reply))
-                if complete:
-                    await _drain(events)
-
-    def _whole(
-        self, request: ChatRequest, context: ExecutionContext, reply: Reply, body: bytes
-    ) -> ChatResponse:
-        if body.lstrip()[:1] == b"<":
-            raise self._peer.error(
-                "protocol",
-                f"{read_complaint(body).words} instead of an answer",
-                hint=f"Check providers.{self.name}.base_url: {self._peer.address}",
+        if not self.dialect.embeddings:
+            return await super().embed(request, context)
+        if any(not text for text in request.inputs):
+            raise ValidationError("an empty text cannot be embedded", field="inputs")
+        if request.dimensions is not None and self.dialect.dimensions is None:
+            raise ValidationError(
+                f"{self.peer.label} cannot shorten its vectors", field="dimensions"
             )
-        value = self._decoded(body, reply)
-        if _is_complaint(value):
-            raise self._complained(request, context, reply, value)
-        answer = Answer(request)
+        vectors: list[tuple[float, ...]] = []
+        usage: Usage | None = Usage(cost=None)
+        model = request.model
+        for start in range(0, len(request.inputs), self.dialect.batch):
+            texts = request.inputs[start : start + self.dialect.batch]
+            body: dict[str, Any] = {"model": request.model, "input": list(texts)}
+            if request.dimensions is not None and self.dialect.dimensions is not None:
+                body[self.dialect.dimensions] = request.dimensions
+            asked = Asked(request.model, context.now)
+            path = self.url_of("embeddings", request.model)
+            value, reply = await self.fetch("POST", path, body, asked=asked)
+            vectors += self.reading(lambda v=value, n=len(texts): _vectors(v, n), reply)
+            model = str(value.get("model") or model)
+            told: Any = value.get("usage")
+            fields = cast("dict[str, Any]", told) if isinstance(told, dict) else None
+            if usage is None or fields is None:
+                usage = None
+            else:
+                usage += Usage(count(fields.get("prompt_tokens")))
+        return EmbeddingResponse(tuple(vectors), model, usage if request.inputs else None)
+
+    async def models(self) -> list[ModelInfo]:
+        """The models of the account, with their sizes where the vendor tells them."""
+        if self.dialect.models is None:
+            return await super().models()
+        value, reply = await self.fetch("GET", self.url_of(self.dialect.models[1:], ""))
+        rows = self.reading(lambda: tables(value.get("data"), "'data'"), reply)
+        return sorted((_model(row) for row in rows if row.get("id")), key=lambda model: model.id)
+
+    async def check(self) -> None:
+        """Lists the models; where there is no list that needs the key, asks what does and costs
+        nothing.
+        """
+        if self.dialect.checked is not None:
+            await self.fetch("GET", self.dialect.checked)
+        elif self.dialect.models is not None:
+            await self.models()
+        else:
+            await self._refused_check()
+
+    async def _refused_check(self) -> None:
+        """A request that can only be refused: of interest is whether for its key or its body."""
+        body = {"model": self.settings.default_model or "none", "messages": []}
         try:
-            answer.add(value, part="message")
-        except MalformedAnswer as error:
-            raise self._malformed(str(error), reply) from None
-        return self._finished(answer, reply)
-
-    def _delta(
-        self,
-        request: ChatRequest,
-        context: ExecutionContext,
-        reply: Reply,
-        answer: Answer,
-        data: str,
-    ) -> str:
-        value = self._decoded(data, reply)
-        if _is_complaint(value):
-            raise self._complained(request, context, reply, value)
-        try:
-            return answer.add(value, part="delta")
-        except MalformedAnswer as error:
-            raise self._malformed(str(error), reply) from None
-
-    def _decoded(self, body: bytes | str, reply: Reply) -> Any:
-        try:
-            return json.loads(body)
-        except ValueError:
-            text = body if isinstance(body, str) else body[:400].decode("utf-8", "replace")
-            raise self._malformed(f"not JSON: {text[:200]!r}", reply) from None
-
-    def _malformed(self, words: str, reply: Reply) -> LLMSpellError:
-        return self._peer.error("protocol", words, request_id=_request_id(reply))
-
-    def _complained(
-        self, request: ChatRequest, context: ExecutionContext, reply: Reply, value: Any
-    ) -> LLMSpellError:
-        """An error object where an answer should be; its code tells which status it stands for."""
-        inner = cast("dict[str, Any]", value)["error"]
-        code = cast("dict[str, Any]", inner).get("code") if isinstance(inner, dict) else None
-        status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        return http_failure(
-            self._peer,
-            status,
-            reply.headers,
-            complaint_of(value),
-            model=request.model,
-            now=context.now,
-        )
-
-    def _finished(self, answer: Answer, reply: Reply) -> ChatResponse:
-        try:
-            return answer.response(_request_id(reply))
-        except FilteredAnswer as error:
-            raise self._peer.error(
-                "content_filter",
-                f"withheld its answer: {error}",
-                request_id=_request_id(reply),
-            ) from None
-        except MalformedAnswer as error:
-            if answer.finish_reason == "length":
-                raise self._peer.error(
-                    "invalid_request",
-                    str(error),
-                    request_id=_request_id(reply),
-                    hint="Raise max_tokens.",
-                ) from None
-            raise self._malformed(str(error), reply) from None
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+            await self.fetch("POST", self.url_of("chat/completions", ""), body)
+        except ProviderError as error:
+            if error.kind not in {"invalid_request", "model_not_found"}:
+                raise
 
 
-async def _events(reply: Reply) -> AsyncGenerator[str]:
-    parser = SseParser()
-    async with aclosing(cast("AsyncGenerator[bytes]", reply.pieces())) as pieces:
-        async for piece in pieces:
-            for data in parser.feed(piece):
-                yield data
-    for data in parser.close():
-        yield data
+def _vectors(value: dict[str, Any], wanted: int) -> list[tuple[float, ...]]:
+    rows = tables(value.get("data"), "'data'")
+    rows.sort(key=lambda row: row["index"] if isinstance(row.get("index"), int) else 0)
+    made = [tuple(cast("list[float]", row.get("embedding") or ())) for row in rows]
+    if len(made) != wanted or not all(made):
+        raise MalformedAnswer(f"{len([v for v in made if v])} vectors for {wanted} texts")
+    if not all(isinstance(number, int | float) for vector in made for number in vector):
+        raise MalformedAnswer("a vector has something that is no number")
+    return made
 
 
-async def _drain(events: AsyncGenerator[str]) -> None:
-    """Read to the end, so that the connection can be used again; the answer is complete."""
-    try:
-        async with asyncio.timeout(_LONGEST_DRAIN):
-            async for _ in events:
-                pass
-    except (TimeoutError, LLMSpellError):
-        pass
+_SIZES = ("context_length", "context_window", "max_context_length", "max_model_len")
 
 
-def _request_id(reply: Reply) -> str | None:
-    return reply.headers.get("x-request-id")
-
-
-def _is_complaint(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    table = cast("dict[str, Any]", value)
-    return bool(table.get("error")) and not table.get("choices")
-
-
-def _table(settings: ProviderSettings, key: str) -> dict[str, Any]:
-    value: Any = settings.options.get(key) or {}
-    if not isinstance(value, dict):
-        raise ConfigurationError(
-            f"'providers.{settings.name}.{key}' must be a table, not {type(value).__name__}",
-            hint=f"Write it as [providers.{settings.name}.{key}] with keys below it.",
-        )
-    return dict(cast("dict[str, Any]", value))
+def _model(row: dict[str, Any]) -> ModelInfo:
+    """A row of the list: the vendors have different words for the size."""
+    inner: Any = row.get("top_provider") or {}
+    provider = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
+    meta: Any = row.get("meta") or {}
+    sizes = [row.get(name) for name in _SIZES]
+    if isinstance(meta, dict):
+        sizes.append(cast("dict[str, Any]", meta).get("n_ctx_train"))
+    output = row.get("max_completion_tokens") or provider.get("max_completion_tokens")
+    owner = row.get("owned_by") or row.get("organization")
+    created = row.get("created")
+    return ModelInfo(
+        str(row["id"]),
+        next((count(size) for size in sizes if count(size)), None),
+        count(output) or None,
+        owner if isinstance(owner, str) else None,
+        float(created) if isinstance(created, int | float) and created > 0 else None,
+    )

@@ -18,13 +18,20 @@ from llmspell_core import (
     ProviderSettings,
     nearest,
 )
-from llmspell_providers._catalogue import COMPATIBLE_WORDS, VENDORS, max_context_tokens
+from llmspell_providers._catalogue import (
+    COMPATIBLE_WORDS,
+    VENDORS,
+    canonical,
+    max_context_tokens,
+    vendor_of,
+)
 from llmspell_providers._failures import shown_address
+from llmspell_providers._fallback import Substitute
 from llmspell_providers._model_text import ModelText
 from llmspell_providers._pacing import Pace
 from llmspell_providers._prices import PriceList, published_prices
 from llmspell_providers._settings import Entry, discovered_names, provider_tables, read_entry
-from llmspell_providers._wrappers import Guarded, Substitute, wrapped
+from llmspell_providers._wrappers import Guarded, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +71,9 @@ class ProviderService(ProviderRegistry):
     def _type_of(self, entry: Entry, base_url: str | None = None) -> str | None:
         """The installed provider type that serves *entry*, or None."""
         kind = entry.settings.provider_type
-        if self._plugins().find(GROUP, kind) is not None:
-            return kind
+        for name in (kind, canonical(kind)):
+            if self._plugins().find(GROUP, name) is not None:
+                return name
         vendor = VENDORS.get(kind)
         address = base_url or entry.settings.base_url
         compatible = kind in COMPATIBLE_WORDS or vendor is None or vendor.compatible
@@ -93,26 +101,32 @@ class ProviderService(ProviderRegistry):
     def _info(self, entry: Entry) -> ProviderInfo:
         settings = entry.settings
         kind = self._type_of(entry)
-        vendor = VENDORS.get(kind or settings.provider_type)
+        vendor = vendor_of(settings.provider_type)
         at_vendor = _at_vendor(kind, settings)
         window = settings.options.get("context_window")
-        listed = vendor.models if vendor and (at_vendor or vendor.double) else ()
+        listed = vendor.models if at_vendor or vendor.double else ()
         own = (settings.default_model,) if settings.default_model else ()
         return ProviderInfo(
             settings.name,
             settings.provider_type,
             entry.enabled,
-            entry.enabled
-            and kind is not None
-            and not (at_vendor and settings.api_key is None and VENDORS[kind].key_variable),
+            entry.enabled and kind is not None and _usable(kind, settings),
             settings.default_model,
-            shown_address(settings.base_url or (vendor.base_url if vendor else None)),
+            shown_address(settings.base_url or vendor.base_url),
+            supports_multimodal=vendor.multimodal,
+            supports_tools=vendor.tools,
             max_context_tokens=window
             if isinstance(window, int)
             else max_context_tokens(kind or "", settings.default_model),
             max_output_tokens=4096,
             models=tuple(dict.fromkeys((*listed, *own, *entry.model_aliases))),
+            circuit=self._circuit(settings.name),
         )
+
+    def _circuit(self, name: str) -> str:
+        """The worst state of the provider's breakers: it has one for each address and key."""
+        states = {made.breaker.state for key, made in self._built.copy().items() if key[0] == name}
+        return next((state for state in ("open", "half-open") if state in states), "closed")
 
     def _names(self) -> list[str]:
         """Configured in file order, then discovered in the order of the catalogue."""
@@ -284,6 +298,17 @@ def _at_vendor(kind: str | None, settings: ProviderSettings) -> bool:
     if vendor is None or vendor.base_url is None:
         return False
     return settings.base_url in {None, vendor.base_url}
+
+
+def _usable(kind: str, settings: ProviderSettings) -> bool:
+    """Whether it has an address, and the key it needs there."""
+    vendor = vendor_of(settings.provider_type)
+    if vendor.double or (vendor.base_url is None and canonical(kind) not in VENDORS):
+        return True
+    if vendor.base_url is None and settings.base_url is None:
+        return False
+    needed = kind == "azure" or _at_vendor(kind, settings)
+    return not (needed and vendor.key_variable and settings.api_key is None)
 
 
 def _doubles() -> set[str]:

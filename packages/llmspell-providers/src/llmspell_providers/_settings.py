@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from llmspell_core import Config, ConfigurationError, ProviderSettings
-from llmspell_providers._catalogue import VENDORS, Vendor
+from llmspell_providers._catalogue import VENDORS, Vendor, canonical
 from llmspell_providers._prices import Price, read_pricing
 from llmspell_providers._resilience import Resilience, take_resilience
 from llmspell_utils import RetryPolicy
@@ -98,7 +98,9 @@ def discovered_names() -> list[str]:
         if not vendor.double
         and _first(
             vendor.key_variable,
+            *vendor.other_keys,
             vendor.url_variable,
+            *vendor.other_urls,
             *(start + end for start in _environment_names(name) for end in _ANNOUNCING),
         )
     ]
@@ -177,8 +179,8 @@ def read_entry(name: str, values: Mapping[str, Any] | None) -> Entry:
     strong, weak = _environment_names(name)
     kind = table.text("provider_type") or _value(_first(strong + "PROVIDER_TYPE"))
     kind = (kind or _value(_first(weak + "PROVIDER_TYPE")) or name).lower()
-    vendor = VENDORS.get(kind)
-    own = vendor if kind == name.lower() else None
+    vendor = VENDORS.get(canonical(kind))
+    own = vendor if canonical(kind) == canonical(name.lower()) else None
     entry_retry = _read_retry(table, strong, weak)
     resilience = take_resilience(name, table.rest)
     timeout = _read_number(strong + "TIMEOUT") or table.number(
@@ -191,6 +193,9 @@ def read_entry(name: str, values: Mapping[str, Any] | None) -> Entry:
     model = _value(_first(strong + "MODEL")) or table.text("default_model")
     model = model or _value(_first(weak + "MODEL"))
     base_url = _read_url(table, strong, weak, own)
+    if canonical(kind) == "azure":
+        # There the model is the deployment.
+        model = model or _text_or_none(table.rest.get("deployment_name"))
     # A vendor's own key does not go to somebody else's server.
     at_home = own is not None or base_url is None
     api_key = _read_key(table, strong, weak, vendor if at_home else None)
@@ -218,6 +223,10 @@ def read_entry(name: str, values: Mapping[str, Any] | None) -> Entry:
         {} if prices is None else read_pricing(name, prices),
         aliases,
     )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _usual_answer(defaults: Mapping[str, Any]) -> int | None:
@@ -269,7 +278,7 @@ def _read_url(table: _Table, strong: str, weak: str, vendor: Vendor | None) -> s
                 named,
                 weak + "ENDPOINT",
                 weak + "BASE_URL",
-                vendor.url_variable if vendor else None,
+                *((vendor.url_variable, *vendor.other_urls) if vendor else ()),
             )
         )
     )
@@ -284,5 +293,11 @@ def _read_key(table: _Table, strong: str, weak: str, vendor: Vendor | None) -> s
     return (
         _value(_first(strong + "API_KEY"))
         or written
-        or _value(_first(named, weak + "API_KEY", vendor.key_variable if vendor else None))
+        or _value(
+            _first(
+                named,
+                weak + "API_KEY",
+                *((vendor.key_variable, *vendor.other_keys) if vendor else ()),
+            )
+        )
     )

@@ -8,7 +8,7 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from llmspell_core import (
@@ -18,10 +18,12 @@ from llmspell_core import (
     ConfigurationError,
     LLMSpellError,
     Provider,
+    ProviderError,
     ProviderSettings,
+    nearest,
 )
-from llmspell_providers._catalogue import VENDORS
-from llmspell_providers._draft import Draft, table
+from llmspell_providers._catalogue import VENDORS, max_context_tokens
+from llmspell_providers._draft import Draft, FilteredAnswer, MalformedAnswer, table
 from llmspell_providers._failures import (
     Complaint,
     Peer,
@@ -34,14 +36,16 @@ from llmspell_providers._failures import (
     shown_address,
 )
 from llmspell_providers._http import HttpClient, Reply, Waits
-from llmspell_providers._sse import SseParser
-from llmspell_providers._wire import FilteredAnswer, MalformedAnswer
+from llmspell_providers._resilience import waits
+from llmspell_providers._sse import SseEvent, SseParser
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext, Services
 
-_LONGEST_CONNECT = 10.0
 _LONGEST_DRAIN = 0.2
+_LONGEST_LOOK = 3.0
+_SETTINGS = ("temperature", "max_tokens", "top_p", "stop", "seed")
+"""Defaults in our own words; all others are the vendor's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,7 @@ class VendorProvider(Provider):
     fails at once and nothing is sent. Any other address is asked without a key when there is
     none. The key may go elsewhere with ``auth_header`` and ``auth_prefix``.
 
-    Waits: a connection, at most ten seconds; the whole of `chat`, and in `stream` each silence,
-    ``settings.timeout_seconds``; the request's own ``timeout_seconds`` bounds all of either.
+    How long it waits for what: see `llmspell_providers._resilience.waits`.
     """
 
     vendor: ClassVar[str]
@@ -69,22 +72,31 @@ class VendorProvider(Provider):
     key_header: ClassVar[str] = "authorization"
     key_prefix: ClassVar[str] = "Bearer"
 
-    def __init__(self, settings: ProviderSettings, services: Services) -> None:
+    def __init__(
+        self, settings: ProviderSettings, services: Services, *, vendor: str | None = None
+    ) -> None:
         self.name = settings.name
         self.settings = settings
         self.services = services
-        known = VENDORS[self.vendor]
+        self.kind = vendor or self.vendor
+        known = VENDORS[self.kind]
         home = self.address(known.base_url or "")
         self.base_url = self.address(settings.base_url) if settings.base_url else home
         self.at_home = self.base_url == home
         self.key = (settings.api_key or "").strip() or None
-        label = known.label if settings.name == self.vendor else settings.name
+        label = known.label if settings.name == self.kind else settings.name
         services.secrets.add(self.key)
         services.secrets.add(address_password(self.base_url))
         shown = shown_address(self.base_url) or ""
         self.peer = Peer(self.name, label, shown, services.secrets.redact)
         self.defaults = self.table_option("defaults")
+        self._usual = {name: self.defaults.pop(name) for name in _SETTINGS if name in self.defaults}
         self._client = HttpClient(self.peer)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether nothing is to be sent without a key, if the vendor has keys at all."""
+        return self.at_home
 
     @abstractmethod
     def chat_call(self, request: ChatRequest, *, stream: bool) -> tuple[str, dict[str, Any]]:
@@ -111,7 +123,10 @@ class VendorProvider(Provider):
         return status
 
     def streamed_status(self, value: dict[str, Any]) -> int | None:
-        """The HTTP status that an error inside an answer stands for; None when it is no error."""
+        """The HTTP status that an error inside an answer stands for; None when it is no error.
+
+        What the vendor says of it is looked for at ``error``; put it there if it is elsewhere.
+        """
         return 500 if value.get("error") else None
 
     def frames(self, reply: Reply) -> AsyncGenerator[str]:
@@ -133,21 +148,31 @@ class VendorProvider(Provider):
         return dict(cast("Mapping[str, Any]", value))
 
     def merged(self, request: ChatRequest, body: dict[str, Any]) -> dict[str, Any]:
-        """*body* over the configured defaults and under the request's `extra`; tables that are
-        in several are merged, one level deep.
+        """*body* over the configured defaults and under the request's `extra`. Tables that are
+        in several are merged.
         """
-        made: dict[str, Any] = {}
-        for layer in (self.defaults, body, request.extra):
-            for key, value in layer.items():
-                below = made.get(key)
-                if isinstance(value, Mapping) and isinstance(below, Mapping):
-                    upper = cast("Mapping[str, Any]", value)
-                    made[key] = {**cast("Mapping[str, Any]", below), **upper}
-                else:
-                    made[key] = value
-        return made
+        return _merged(_merged(self.defaults, body), request.extra)
 
-    def _headers(self, accept: str) -> dict[str, str]:
+    def settled(self, request: ChatRequest) -> ChatRequest:
+        """*request* with the configured settings where it has none of its own."""
+        missing: dict[str, Any] = {
+            name: value
+            for name, value in self._usual.items()
+            if getattr(request, name) in {None, ()}
+        }
+        if "stop" in missing:
+            stop: Any = missing["stop"]
+            missing["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+        return replace(request, **missing) if missing else request
+
+    def window(self, model: str) -> int | None:
+        """As configured, else as the catalogue knows it."""
+        configured = self.settings.options.get("context_window")
+        if isinstance(configured, int):
+            return configured
+        return max_context_tokens(self.vendor, model)
+
+    def _headers(self, accept: str, *, keyed: bool) -> dict[str, str]:
         made = {
             "content-type": "application/json",
             "accept": accept,
@@ -155,7 +180,7 @@ class VendorProvider(Provider):
             **{name.lower(): value for name, value in self.settings.headers.items()},
         }
         options = self.settings.options
-        if self.key is not None:
+        if self.key is not None and keyed:
             header = str(options.get("auth_header") or self.key_header).lower()
             prefix = str(options.get("auth_prefix", self.key_prefix)).strip()
             made[header] = f"{prefix} {self.key}" if prefix else self.key
@@ -170,11 +195,11 @@ class VendorProvider(Provider):
         return made
 
     def _check_key(self) -> None:
-        variable = VENDORS[self.vendor].key_variable
+        variable = VENDORS[self.kind].key_variable
         given = {name.lower() for name in self.settings.headers}
         if (
             self.key is None
-            and self.at_home
+            and self.needs_key
             and variable is not None
             and not given & {self.key_header, "authorization"}
         ):
@@ -183,11 +208,7 @@ class VendorProvider(Provider):
 
     def waits(self, asked: float | None, *, stream: bool) -> Waits:
         """The waits of a call that may last *asked* seconds."""
-        usual = self.settings.timeout_seconds
-        if stream:
-            return Waits(min(usual, _LONGEST_CONNECT), usual, asked)
-        whole = usual if asked is None else asked
-        return Waits(min(whole, _LONGEST_CONNECT), whole, whole)
+        return waits(self.settings, asked, stream=stream)
 
     @asynccontextmanager
     async def ask(
@@ -200,8 +221,10 @@ class VendorProvider(Provider):
         *,
         accept: str = "application/json",
         headers: Mapping[str, str] | None = None,
+        keyed: bool = True,
     ) -> AsyncGenerator[Reply]:
-        """Send, and give the reply if its status says that it is an answer.
+        """Send, and give the reply if its status says that it is an answer. Without *keyed* the
+        key stays here.
 
         Raises:
             LLMSpellError: what the status means, or why no answer came.
@@ -212,12 +235,34 @@ class VendorProvider(Provider):
             text = json.dumps(body, ensure_ascii=False, default=str)
             content = text.encode("utf-8", "replace")
         url = path if "://" in path else f"{self.base_url}{path}"
-        fields = {**self._headers(accept), **(headers or {})}
+        fields = {**self._headers(accept, keyed=keyed), **(headers or {})}
         async with self._client.send(method, url, content, fields, waits) as reply:
+            if self.settings.heard is not None and asked.model:
+                self.settings.heard(asked.model, reply.headers)
             if not 200 <= reply.status < 300:
                 complaint = read_complaint(await reply.body())
-                raise self.failure(reply.status, complaint, reply, asked)
+                error = self.failure(reply.status, complaint, reply, asked)
+                raise await self._with_nearest(error, asked.model)
             yield reply
+
+    async def _with_nearest(self, error: LLMSpellError, model: str) -> LLMSpellError:
+        """*error*; for a model there is not, with the nearest name, if a list can be had."""
+        if not (model and isinstance(error, ProviderError) and error.kind == "model_not_found"):
+            return error
+        try:
+            async with asyncio.timeout(_LONGEST_LOOK):
+                names = [known.id for known in await self.models()]
+        except (LLMSpellError, TimeoutError):
+            return error
+        close = nearest(model, names)
+        if close is not None:
+            error.hint = f"Did you mean '{close}'? "
+        elif model not in names:
+            error.hint = ""
+        else:
+            return error
+        error.hint += f"List them with: llmspell provider models {self.name}"
+        return error
 
     def failure(
         self, status: int, complaint: Complaint, reply: Reply, asked: Asked
@@ -252,6 +297,7 @@ class VendorProvider(Provider):
     async def chat(self, request: ChatRequest, context: ExecutionContext) -> ChatResponse:
         """One request, one JSON answer."""
         context.check()
+        request = self.settled(request)
         path, body = self.chat_call(request, stream=False)
         asked = Asked(request.model, context.now)
         value, reply = await self.fetch(
@@ -266,6 +312,7 @@ class VendorProvider(Provider):
     ) -> AsyncIterator[ChatChunk]:
         """One request, an answer in pieces; leaving the iterator closes the connection."""
         context.check()
+        request = self.settled(request)
         path, body = self.chat_call(request, stream=True)
         asked = Asked(request.model, context.now)
         waits = self.waits(request.timeout_seconds, stream=True)
@@ -356,13 +403,43 @@ class VendorProvider(Provider):
                 ) from None
             raise self.malformed(str(error), reply) from None
 
+    def checked_vectors(
+        self, rows: list[Any], wanted: int, reply: Reply
+    ) -> list[tuple[float, ...]]:
+        """*rows* as *wanted* vectors of one length.
+
+        Raises:
+            ProviderError: when they are not that.
+        """
+        made: list[tuple[float, ...]] = []
+        for row in rows:
+            numbers = cast("list[Any]", row if isinstance(row, list) else [])
+            if not numbers or not all(isinstance(n, int | float) for n in numbers):
+                raise self.malformed("a vector is not a list of numbers", reply)
+            made.append(tuple(float(n) for n in numbers))
+        if len(made) != wanted or len({len(vector) for vector in made}) > 1:
+            raise self.malformed(f"{len(made)} vectors for {wanted} texts", reply)
+        return made
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
 
-async def events(reply: Reply) -> AsyncGenerator[str]:
-    """The data of server-sent events."""
+def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    made = dict(lower)
+    for key, value in upper.items():
+        below = made.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            inner = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", value)
+            made[key] = _merged(*inner)
+        else:
+            made[key] = value
+    return made
+
+
+async def events(reply: Reply) -> AsyncGenerator[SseEvent]:
+    """The server-sent events of an answer."""
     parser = SseParser()
     async with aclosing(cast("AsyncGenerator[bytes]", reply.pieces())) as pieces:
         async for piece in pieces:
@@ -387,7 +464,7 @@ async def lines(reply: Reply) -> AsyncGenerator[str]:
         yield text
 
 
-async def drain(frames: AsyncGenerator[str]) -> None:
+async def drain(frames: AsyncGenerator[Any]) -> None:
     """Read to the end, so that the connection can be used again; the answer is complete."""
     try:
         async with asyncio.timeout(_LONGEST_DRAIN):

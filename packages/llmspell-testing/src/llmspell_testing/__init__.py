@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmspell_testing._loopback import http_head as http_head
     from llmspell_testing._loopback import http_response as http_response
     from llmspell_testing._model_server import ModelServer as ModelServer
+    from llmspell_testing._model_server import model_vendors as model_vendors
     from llmspell_testing._registries import AgentsDouble as AgentsDouble
     from llmspell_testing._registries import ProvidersDouble as ProvidersDouble
     from llmspell_testing._registries import SecurityDouble as SecurityDouble
@@ -109,6 +110,7 @@ __all__ = [
     "http_response",
     "make_context",
     "make_services",
+    "model_vendors",
     "recorded_and_replayed",
     "recording_context",
     "replaying_context",
@@ -165,6 +167,7 @@ __getattr__, __dir__ = lazy_exports(
         "http_response": "_loopback",
         "make_context": "_worlds",
         "make_services": "_worlds",
+        "model_vendors": "_model_server",
         "recorded_and_replayed": "_worlds",
         "recording_context": "_worlds",
         "replaying_context": "_worlds",

@@ -38,7 +38,24 @@ if TYPE_CHECKING:
 
 VENDORS: dict[str, str] = {
     "anthropic": "_anthropic:Anthropic",
+    "azure": "_azure:Azure",
+    "cohere": "_cohere:Cohere",
+    "custom": "_compatible:Custom",
+    "deepseek": "_compatible:Deepseek",
+    "fireworks": "_compatible:Fireworks",
+    "gemini": "_gemini:Gemini",
+    "groq": "_compatible:Groq",
+    "llama_cpp": "_compatible:LlamaCpp",
+    "lmstudio": "_compatible:LMStudio",
+    "mistral": "_compatible:Mistral",
+    "ollama": "_ollama:Ollama",
     "openai": "_openai:OpenAI",
+    "openrouter": "_compatible:OpenRouter",
+    "perplexity": "_compatible:Perplexity",
+    "replicate": "_replicate:Replicate",
+    "together": "_compatible:Together",
+    "vllm": "_compatible:Vllm",
+    "xai": "_compatible:Xai",
 }
 """The module of `llmspell_testing.vendors` and the class that plays each vendor."""
 
@@ -54,7 +71,7 @@ class ModelServer:
     it. So does a request for which there was no answer.
 
     Args:
-        vendor: A name of `vendors()`, or a `Vendor` class of your own.
+        vendor: A name of `model_vendors()`, or a `Vendor` class of your own.
         script: Steps to begin with, see `answer`.
         key: The only API key that is accepted.
         models: The models there are; the default has one, and accepts any other.
@@ -238,7 +255,7 @@ class ModelServer:
                 return self._fault(call, step)
             return self._reply(call, step)
         except Refusal as refusal:
-            if refusal.fault.kind == "invalid_request":
+            if refusal.mistake:
                 self._violation(exchange.request, str(refusal))
             return self._refused(refusal.fault)
         except Exception as error:
@@ -348,7 +365,7 @@ class ModelServer:
         count = 0
         for frame in self.vendor.frames(call, fault.reply) if fault.kind != "no_body" else ():
             count += frame.part == part
-            if count < 2:
+            if count < 2 and not (count and frame.part != part):
                 yield http_chunk(frame.data)
                 continue
             if fault.kind == "cut":
@@ -357,7 +374,8 @@ class ModelServer:
             elif fault.kind == "garbled":
                 yield http_chunk(self.vendor.garbled_frame())
             elif fault.kind == "error_event":
-                yield http_chunk(self.vendor.error_frame(fault, self.vendor.status_of(fault)))
+                status = self.vendor.status_of(fault)
+                yield http_chunk(self.vendor.stream_error(call, fault, status))
             break
         yield http_chunk(b"")
 
@@ -404,6 +422,6 @@ def _load(name: str) -> type[Vendor]:
     )
 
 
-def vendors() -> list[str]:
+def model_vendors() -> list[str]:
     """The vendors a `ModelServer` can play, sorted."""
     return sorted(VENDORS)

@@ -1,4 +1,4 @@
-"""OpenAI: Chat Completions, Embeddings, Models.
+"""OpenAI: Chat Completions, Responses, Embeddings, Models.
 
 https://platform.openai.com/docs/api-reference
 """
@@ -6,14 +6,14 @@ https://platform.openai.com/docs/api-reference
 from __future__ import annotations
 
 import base64
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
-from llmspell_core import Media, Message, ToolRequest, Usage
+from llmspell_core import Message, ToolRequest, Usage
 from llmspell_testing._loopback import HttpRequest
 from llmspell_testing._scripted import Reply
+from llmspell_testing.vendors._responses import ResponsesApi
 from llmspell_testing.vendors._shapes import Many, Range, Shape, ShapeError, Tagged, check
 from llmspell_testing.vendors._vendor import (
     Call,
@@ -27,26 +27,15 @@ from llmspell_testing.vendors._vendor import (
     pieces_of,
     sse,
 )
-
-REASONING = re.compile(r"^(o\d|gpt-5(?!-chat))")
-"""Models that want ``max_completion_tokens`` and refuse sampling parameters."""
-
-_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
-
-
-def name_shape(value: Any, place: str) -> None:
-    """A function's name."""
-    check(value, str, place)
-    if not _NAME.match(value):
-        raise ShapeError(f"'{place}' is {value!r}; expected a name that matches {_NAME.pattern}")
-
-
-def image_url_shape(value: Any, place: str) -> None:
-    """A URL, or a data URL of a picture."""
-    check(value, str, place)
-    if not re.match(r"^(https?://|data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+$)", value):
-        raise ShapeError(f"'{place}' is neither a URL nor a base64 image: {value[:60]!r}")
-
+from llmspell_testing.vendors._wording import (
+    EFFORTS,
+    FIXED_SAMPLING,
+    NEW_LIMIT,
+    image_url_shape,
+    name_shape,
+    read_media,
+    strict_schema,
+)
 
 _TEXT_PART = {"type": {"text"}, "text": str}
 _USER_PART = Tagged(
@@ -84,31 +73,6 @@ MESSAGE: Shape = Tagged(
         "tool": {"role": str, "content": _TEXTS, "tool_call_id": str},
     },
 )
-
-
-def strict_schema(schema: Any, place: str) -> None:
-    """What structured outputs ask of a schema: every object closed, every property required."""
-    if isinstance(schema, list):
-        for index, one in enumerate(cast("list[Any]", schema)):
-            strict_schema(one, f"{place}[{index}]")
-    if not isinstance(schema, dict):
-        return
-    table = cast("dict[str, Any]", schema)
-    if table.get("type") == "object" or "properties" in table:
-        if table.get("additionalProperties") is not False:
-            raise ShapeError(
-                f"Invalid schema: In context={place}, 'additionalProperties' is required to be "
-                "supplied and to be false."
-            )
-        names: dict[str, Any] = table.get("properties") or {}
-        if set(cast("list[str]", table.get("required") or [])) != set(names):
-            raise ShapeError(
-                f"Invalid schema: In context={place}, 'required' is required to be supplied and "
-                "to be an array including every key in properties."
-            )
-    for key, value in table.items():
-        if key not in {"enum", "const", "default", "examples", "required"}:
-            strict_schema(value, f"{place}.{key}")
 
 
 _FUNCTION = {
@@ -160,16 +124,16 @@ CHAT: dict[str, Shape] = {
     "tool_choice?": _CHOICE,
     "parallel_tool_calls?": bool,
     "response_format?": FORMAT,
-    "reasoning_effort?": ({"none", "minimal", "low", "medium", "high", "xhigh"}, None),
+    "reasoning_effort?": (EFFORTS, None),
     "verbosity?": ({"low", "medium", "high"}, None),
     "metadata?": (dict, None),
     "modalities?": (Many({"text", "audio"}, 1), None),
     "audio?": (dict, None),
     "prediction?": (dict, None),
     "prompt_cache_key?": str,
-    "prompt_cache_retention?": ({"in-memory", "24h"}, None),
+    "prompt_cache_retention?": ({"in_memory", "24h"}, None),
     "safety_identifier?": str,
-    "service_tier?": ({"auto", "default", "flex", "scale", "priority"}, None),
+    "service_tier?": ({"auto", "default", "flex", "scale", "priority", "fast"}, None),
     "store?": (bool, None),
     "user?": str,
     "web_search_options?": dict,
@@ -185,7 +149,7 @@ EMBED: dict[str, Shape] = {
 
 
 class OpenAI(Vendor):
-    """Chat Completions as OpenAI documents them.
+    """Chat Completions and Responses as OpenAI documents them.
 
     A reply with ``finish_reason="content_filter"`` is a filtered answer; the reasoning of a reply
     is not shown, as at OpenAI, only counted.
@@ -196,6 +160,12 @@ class OpenAI(Vendor):
     key_variable: ClassVar[str | None] = "OPENAI_API_KEY"
     url_variable: ClassVar[str | None] = "OPENAI_BASE_URL"
     statuses: ClassVar[dict[str, int]] = {"quota": 429, "overloaded": 503}
+    responses: ClassVar[bool] = True
+    """Whether it has ``/responses``."""
+
+    def __init__(self, *, key: str) -> None:
+        super().__init__(key=key)
+        self._responses = ResponsesApi(self.number)
 
     # Reading
 
@@ -208,6 +178,10 @@ class OpenAI(Vendor):
             return self.read_chat(request)
         if where == ("POST", f"{self.path}/embeddings"):
             return self.read_embed(request)
+        if where == ("POST", f"{self.path}/responses") and self.responses:
+            call = self._responses.read(request)
+            self.check_model(call.model)
+            return call
         raise Refusal(f"Invalid URL ({request.method} {request.path})")
 
     def check_key(self, request: HttpRequest) -> None:
@@ -262,12 +236,12 @@ class OpenAI(Vendor):
         for index, tool in enumerate(body.get("tools") or ()):
             if tool["function"].get("strict"):
                 strict_schema(tool["function"].get("parameters") or {}, f"tools[{index}]")
-        if REASONING.match(body["model"]):
-            if "max_tokens" in body:
-                raise ShapeError(
-                    "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
-                    "'max_completion_tokens' instead."
-                )
+        if NEW_LIMIT.match(body["model"]) and "max_tokens" in body:
+            raise ShapeError(
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+                "'max_completion_tokens' instead."
+            )
+        if FIXED_SAMPLING.match(body["model"]):
             for key in ("temperature", "top_p"):
                 if body.get(key) not in {None, 1}:
                     raise ShapeError(
@@ -337,6 +311,8 @@ class OpenAI(Vendor):
         return {}
 
     def whole(self, call: Call, reply: Reply) -> Any:
+        if "input" in call.body:
+            return self._responses.whole(call, reply)
         calls = self.tool_calls(reply)
         message: dict[str, Any] = {
             "role": "assistant",
@@ -371,6 +347,9 @@ class OpenAI(Vendor):
                 yield "tool", {"tool_calls": [inner]}
 
     def frames(self, call: Call, reply: Reply) -> Iterator[Frame]:
+        if "input" in call.body:
+            yield from self._responses.frames(call, reply)
+            return
         head = self.head(call, "chat.completion.chunk")
         wanted = self.streams_usage(call) and reply.usage is not None
         more = {"usage": None} if wanted else {}
@@ -410,6 +389,13 @@ class OpenAI(Vendor):
             )
         return {"error": {"message": words, "type": kind, "param": None, "code": code}}
 
+    def stream_error(self, call: Call, fault: Fault, status: int) -> bytes:
+        if "input" not in call.body:
+            return self.error_frame(fault, status)
+        inner = self.error(fault, status)["error"]
+        told = {"code": inner["code"] or inner["type"], "message": inner["message"], "param": None}
+        return sse({"type": "error", "sequence_number": 9, **told}, "error")
+
     def list_models(self, call: Call) -> Any:
         rows = [
             {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "system"}
@@ -433,14 +419,6 @@ class OpenAI(Vendor):
 
 def _packed(vector: Sequence[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
-
-
-def read_media(url: str) -> Media:
-    """The picture of an ``image_url``."""
-    found = re.match(r"^data:([^;]+);base64,(.*)$", url, re.DOTALL)
-    if found is None:
-        return Media("image/*", url=url)
-    return Media(found[1], data=base64.b64decode(found[2], validate=True))
 
 
 def read_message(message: dict[str, Any]) -> Message:

@@ -94,13 +94,21 @@ class Fault:
 class Refusal(Exception):
     """A request that the vendor would refuse.
 
-    Of kind ``invalid_request`` it is a mistake of the code under test, and the test fails;
-    of another kind (``auth``, ``model_not_found``) it is only answered.
+    A `mistake` of the code under test makes the test fail; that is what ``invalid_request`` is
+    unless it says otherwise. What is none (``auth``, ``model_not_found``) is only answered.
     """
 
-    def __init__(self, message: str, kind: str = "invalid_request", status: int | None = None):
+    def __init__(
+        self,
+        message: str,
+        kind: str = "invalid_request",
+        status: int | None = None,
+        *,
+        mistake: bool | None = None,
+    ) -> None:
         super().__init__(message)
         self.fault = Fault(kind, message=message, status=status)
+        self.mistake = kind == "invalid_request" if mistake is None else mistake
 
 
 @dataclass(slots=True)
@@ -198,6 +206,10 @@ class Vendor(ABC):
     def error_frame(self, fault: Fault, status: int) -> bytes:
         """The error inside a stream that began well."""
         return sse(self.error(fault, status))
+
+    def stream_error(self, call: Call, fault: Fault, status: int) -> bytes:
+        """`error_frame`, for vendors whose protocols differ in it."""
+        return self.error_frame(fault, status)
 
     def garbled_frame(self) -> bytes:
         """A frame whose JSON is broken."""
