@@ -8,6 +8,7 @@ from typing import Any
 from llmspell_bridge._log import rfc3339
 from llmspell_core import ScriptHost, ValidationError, exposed, script_global
 
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH")
 _ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b", "blake2s")
 
 
@@ -103,5 +104,9 @@ class UtilsGlobal:
 
     @exposed()
     def env(self, name: str) -> Any:
-        """An environment variable, or nil."""
+        """An environment variable, or nil. In the strict profile (``stdlib`` None or Basic)
+        names that speak of keys, tokens, secrets or passwords are nil.
+        """
+        if getattr(self._host, "strict", False) and any(word in name.upper() for word in _SECRET):
+            return None
         return self._host.context.environ(name)

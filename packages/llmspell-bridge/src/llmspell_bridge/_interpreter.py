@@ -432,6 +432,8 @@ class Interpreter:
         task = self._state.portal.current
         if task is not None and task.run.fatal is None:
             task.run.fatal = reason
+            # The other tasks of the run may wait for something that takes long.
+            self._state.portal.inbox.put(self._state.portal.doom)
 
     def _end_task(self, reason: BaseException) -> None:
         """A cancellation or an exit: past every pcall."""

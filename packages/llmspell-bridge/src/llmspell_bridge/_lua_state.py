@@ -103,6 +103,11 @@ class LuaHost(ScriptHost):
         return interpreter.heap_bytes(), self._state.limits.memory_bytes, interpreter.collections
 
     @property
+    def strict(self) -> bool:
+        """Whether scripts have no standard library that reaches out of them."""
+        return self._state.limits.level < 2
+
+    @property
     def services(self) -> Services:
         """The services of the kernel."""
         return self._state.services
