@@ -14,14 +14,22 @@ if TYPE_CHECKING:
     from llmspell_storage._vector_sqlite import open_memory_vectors as open_memory_vectors
     from llmspell_storage._vector_sqlite import open_sqlite_vectors as open_sqlite_vectors
     from llmspell_storage._vector_sqlite import open_vectors as open_vectors
+    from llmspell_storage.server._address import ServerConfig as ServerConfig
+    from llmspell_storage.server._storage import ServerStorage as ServerStorage
+    from llmspell_storage.server._storage import open_mariadb as open_mariadb
+    from llmspell_storage.server._storage import open_postgres as open_postgres
 
 __all__ = [
     "IndexSettings",
     "MemoryStorage",
+    "ServerConfig",
+    "ServerStorage",
     "SqliteStorage",
     "SqliteVectorStore",
+    "open_mariadb",
     "open_memory",
     "open_memory_vectors",
+    "open_postgres",
     "open_sqlite",
     "open_sqlite_vectors",
     "open_vectors",
@@ -30,10 +38,14 @@ __all__ = [
 _HOMES = {
     "IndexSettings": "_index_settings",
     "MemoryStorage": "_memory",
+    "ServerConfig": "server._address",
+    "ServerStorage": "server._storage",
     "SqliteStorage": "_sqlite",
     "SqliteVectorStore": "_vector_sqlite",
+    "open_mariadb": "server._storage",
     "open_memory": "_memory",
     "open_memory_vectors": "_vector_sqlite",
+    "open_postgres": "server._storage",
     "open_sqlite": "_sqlite",
     "open_sqlite_vectors": "_vector_sqlite",
     "open_vectors": "_vector_sqlite",

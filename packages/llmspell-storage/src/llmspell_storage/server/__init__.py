@@ -1,0 +1,1 @@
+"""Key/value storage on database servers, through SQLAlchemy Core."""
