@@ -87,12 +87,49 @@ def world(*script: Any) -> tuple[AgentGlobal, ScriptedProvider, Services]:
     return AgentGlobal(HostDouble(context=make_context(services))), provider, services
 
 
+EVERYTHING: dict[str, Any] = {
+    "name": "ada",
+    "description": "Knows things",
+    "type": "llm",
+    "model": "m",
+    "provider": "scripted",
+    "base_url": "http://h",
+    "fallback": ["scripted/other"],
+    "system_prompt": "P",
+    "temperature": 0.4,
+    "max_tokens": 30,
+    "top_p": 0.8,
+    "stop": ["X"],
+    "seed": 5,
+    "allowed_tools": ["forecast"],
+    "tool_options": {"forecast": {"timeout_seconds": 0.5, "retry": 2}},
+    "tool_choice": "auto",
+    "tool_calling": "native",
+    "parallel_tools": False,
+    "output_schema": {"type": "object"},
+    "capabilities": ["weather"],
+    "memory_enabled": True,
+    "memory": {"strategy": "summary", "threshold": 0.5, "keep": 2},
+    "max_conversation_length": 10,
+    "context_window": 1000,
+    "approval": "always",
+    "budget": {"tokens": 1000, "cost": 0.5, "calls": None, "seconds": None, "soft": 0.8},
+    "on_error": "text",
+    "resource_limits": {
+        "max_execution_time_secs": 60,
+        "max_tool_calls": 8,
+        "max_recursion_depth": 3,
+    },
+    "custom_config": {"own": 1},
+}
+
+
 def ada(face: AgentGlobal) -> AgentHandle:
     return face.builder().name("ada").model("scripted/m").build()
 
 
 async def test_every_builder_method_reaches_the_model_or_the_configuration() -> None:
-    face, provider, services = world("hi")
+    face, provider, services = world("{}")
     builder = face.builder()
     agent = (
         builder.name("ada")
@@ -108,9 +145,21 @@ async def test_every_builder_method_reaches_the_model_or_the_configuration() -> 
         .max_conversation_length(10)
         .api_key("sk-very-secret")
         .base_url("http://h")
-        .tool("forecast")
+        .seed(5)
+        .fallback(["scripted/other"])
+        .model_setting("logit_bias", {"1": 2})
+        .tool("forecast", {"timeout": 500, "retry": 2})
+        .tool_choice("auto")
+        .tool_calling("native")
+        .parallel_tools(False)
+        .output_schema({"type": "object"})
         .capability("weather")
         .memory_enabled(True)
+        .memory("summary", {"keep": 2.0, "threshold": 0.5})
+        .approval("always")
+        .budget({"tokens": 1000, "cost": 0.5})
+        .on_error("text")
+        .max_memory_mb(64)
         .context_window(1000)
         .max_execution_time(60)
         .max_tool_calls(9)
@@ -125,30 +174,11 @@ async def test_every_builder_method_reaches_the_model_or_the_configuration() -> 
     assert (request.temperature, request.max_tokens, request.top_p) == (0.4, 30, 0.8)
     assert (request.stop, request.timeout_seconds) == (("X",), 1.5)
     assert [tool.name for tool in request.tools] == ["get-weather"]
-    assert agent.get_config() == {
-        "name": "ada",
-        "description": "Knows things",
-        "type": "llm",
-        "model": "m",
-        "provider": "scripted",
-        "base_url": "http://h",
-        "system_prompt": "P",
-        "temperature": 0.4,
-        "max_tokens": 30,
-        "top_p": 0.8,
-        "stop": ["X"],
-        "allowed_tools": ["forecast"],
-        "capabilities": ["weather"],
-        "memory_enabled": True,
-        "max_conversation_length": 10,
-        "context_window": 1000,
-        "resource_limits": {
-            "max_execution_time_secs": 60,
-            "max_tool_calls": 8,
-            "max_recursion_depth": 3,
-        },
-        "custom_config": {"own": 1},
-    }
+    assert request.seed == 5
+    assert request.tool_choice == "auto"
+    assert request.extra == {"logit_bias": {"1": 2}}
+    assert request.response_format == {"type": "json_object"}
+    assert agent.get_config() == EVERYTHING
     assert "sk-very-secret" not in f"{agent.get_config()}{agent.get_info()}{agent.agent!r}"
     assert services.secrets.redact("sk-very-secret") == "<REDACTED>"
 
@@ -369,7 +399,15 @@ async def test_the_text_is_found_in_every_form_of_input(given: Any, text: str) -
         (True, None, "text or a table"),
         ({"text": []}, None, "text must be text"),
         ({"text": "x", "parameters": 5}, None, "parameters must be a table"),
-        ({"text": "x", "media": [{}]}, None, "'media' cannot be given"),
+        ({"text": "x", "media": [{}]}, None, "image needs 'base64' or 'url'"),
+        ({"text": "x", "media": "cat.png"}, None, "media must be a list, not str"),
+        ({"media": [{"base64": "####"}]}, None, "Input text cannot be empty"),
+        ({"text": "x", "image": {"url": "u", "format": "bmp"}}, None, "unknown format 'bmp'"),
+        (
+            {"text": "x", "output_modalities": ["image"]},
+            None,
+            "agents answer in text, not in image",
+        ),
         ("x", {"temprature": 1}, "no option 'temprature'"),
         ("x", {"timeout": "soon"}, "timeout must be a number"),
     ],
@@ -609,7 +647,7 @@ async def test_a_tool_object_is_registered_with_its_agent() -> None:
     builder.model_setting("seed", 4)
     agent = builder.build(services)
     await agent.execute("x", make_context(services))
-    assert provider.requests[0].extra == {"seed": 4}
+    assert (provider.requests[0].seed, provider.requests[0].extra) == (4, {})
     assert services.tools.has("get-weather")
     everything = AgentBuilder("all", model="scripted/m").allow_all_tools().build(services)
     await everything.execute("x", make_context(services))

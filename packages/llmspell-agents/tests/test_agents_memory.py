@@ -6,12 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from llmspell_agents import AgentBuilder, AgentService, LLMAgent
-from llmspell_agents._history import History, Remembered
-from llmspell_core import Message, Plugin, ToolRequest, ValidationError
+from llmspell_core import Plugin, ValidationError
 from llmspell_testing import ProvidersDouble, Reply, ScriptedProvider, make_context, make_services
 
 KINDS = [Plugin("llmspell.agents", "llm", "llmspell_agents:LLMAgent", "a", "1")]
@@ -103,37 +100,3 @@ async def test_an_empty_system_prompt_sends_none() -> None:
     agent.config = AgentBuilder("a", system_prompt="").config
     await agent.execute("hi", context)
     assert sent(provider) == ["hi"]
-
-
-def turn(number: int, tools: int) -> list[Remembered]:
-    requests = tuple(ToolRequest(f"{number}-{n}", "t", "{}") for n in range(tools))
-    messages = [Message("user", f"q{number}" * 5)]
-    if requests:
-        messages.append(Message("assistant", "", requests))
-        messages += [Message("tool", "r" * 9, tool_request_id=r.id) for r in requests]
-    messages.append(Message("assistant", "a" * 7))
-    return [Remembered(message, float(number)) for message in messages]
-
-
-@given(
-    st.integers(1, 12),
-    st.lists(st.integers(0, 6), max_size=12),
-    st.none() | st.integers(0, 60),
-)
-def test_whatever_is_kept_no_tool_result_lacks_its_request(
-    longest: int, turns: list[int], budget: int | None
-) -> None:
-    history = History(longest)
-    for number, tools in enumerate(turns):
-        history.add(turn(number, tools))
-    assert len(history) <= longest
-    for messages in ([e.message for e in history.entries], history.window(budget)):
-        open_calls: set[str] = set()
-        for message in messages:
-            if message.role == "tool":
-                assert message.tool_request_id in open_calls
-                open_calls.discard(message.tool_request_id or "")
-            else:
-                assert open_calls == set()
-                open_calls = {request.id for request in message.tool_requests}
-        assert open_calls == set()

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from llmspell_agents._builder import AgentBuilder as AgentBuilder
     from llmspell_agents._config import AgentConfig as AgentConfig
     from llmspell_agents._config import Limits as Limits
+    from llmspell_agents._config import ToolRules as ToolRules
     from llmspell_agents._face import AgentGlobal as AgentGlobal
     from llmspell_agents._handle import AgentHandle as AgentHandle
     from llmspell_agents._input import InputError as InputError
     from llmspell_agents._llm import LLMAgent as LLMAgent
     from llmspell_agents._managed import DestroyedError as DestroyedError
     from llmspell_agents._managed import ManagedAgent as ManagedAgent
+    from llmspell_agents._memory import Memory as Memory
     from llmspell_agents._registry import AgentService as AgentService
+    from llmspell_agents._schema import OutputError as OutputError
+    from llmspell_agents._schema import OutputSchema as OutputSchema
 
 __all__ = [
     "AgentBuilder",
@@ -32,6 +36,10 @@ __all__ = [
     "LLMAgent",
     "Limits",
     "ManagedAgent",
+    "Memory",
+    "OutputError",
+    "OutputSchema",
+    "ToolRules",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -48,5 +56,9 @@ __getattr__, __dir__ = lazy_exports(
         "LLMAgent": "_llm",
         "Limits": "_config",
         "ManagedAgent": "_managed",
+        "Memory": "_memory",
+        "OutputError": "_schema",
+        "OutputSchema": "_schema",
+        "ToolRules": "_config",
     },
 )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from llmspell_agents._config import AgentConfig, changed
-from llmspell_core import Agent, Tool, new_id
+from llmspell_agents._config import AgentConfig, ToolRules
+from llmspell_agents._options import changed
+from llmspell_core import Agent, BudgetLimits, Tool, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from llmspell_agents._registry import AgentService
-    from llmspell_core import ExecutionContext, Services
+    from llmspell_core import Approver, ExecutionContext, Services
 
 
 class AgentBuilder:
@@ -104,6 +105,14 @@ class AgentBuilder:
         """Texts that end the completion."""
         return self.options({"stop": stop})
 
+    def seed(self, seed: int) -> Self:
+        """Makes sampling repeatable, where the model can."""
+        return self.options({"seed": seed})
+
+    def fallback(self, models: list[str]) -> Self:
+        """Models to ask instead, in that order, when this one cannot answer."""
+        return self.options({"fallback": models})
+
     def timeout(self, milliseconds: float) -> Self:
         """The longest one model call may take."""
         return self.options({"timeout_seconds": milliseconds / 1000})
@@ -112,11 +121,22 @@ class AgentBuilder:
         """A field for the provider's request, sent as it is."""
         return self.options({"settings": {**self._config.settings, key: value}})
 
-    def tool(self, tool: str | Tool) -> Self:
-        """One more tool, by name or as an object, which `build` registers."""
+    def tool(
+        self, tool: str | Tool, *, timeout_seconds: float | None = None, retry: int = 0
+    ) -> Self:
+        """One more tool, by name or as an object, which `build` registers.
+
+        Args:
+            tool: The tool.
+            timeout_seconds: How long one attempt of a call may take; None: as configured.
+            retry: Further attempts after failures that may pass.
+        """
         if isinstance(tool, Tool):
             self._objects.append(tool)
             tool = tool.schema.name
+        if timeout_seconds is not None or retry:
+            rules = ToolRules(timeout_seconds, retry)
+            self.options({"tool_options": {**self._config.tool_options, tool: rules}})
         return self.options({"tools": [*self._config.tools, tool]})
 
     with_tool = tool
@@ -136,6 +156,31 @@ class AgentBuilder:
         """Every registered tool."""
         return self.options({"tools": ["*"]})
 
+    def tool_options(self, options: Mapping[str, Any]) -> Self:
+        """How the calls of single tools are made: `ToolRules`, or ``{timeout_seconds, retry}``,
+        by name.
+        """
+        return self.options({"tool_options": options})
+
+    def tool_choice(self, choice: str) -> Self:
+        """``auto``, ``none``, ``required`` or a tool, until the first call was made."""
+        return self.options({"tool_choice": choice})
+
+    def tool_calling(self, how: str) -> Self:
+        """``native``, or ``prompt`` for a model without function calling."""
+        return self.options({"tool_calling": how})
+
+    def parallel_tools(self, parallel: bool) -> Self:
+        """Whether the calls of one reply run at once; they do."""
+        return self.options({"parallel_tools": parallel})
+
+    def output_schema(self, schema: Any) -> Self:
+        """The form of the answer: a JSON Schema, or a class that pydantic understands. The value
+        is in `AgentOutput.data`; an answer that does not fit, not even after it was told what is
+        wrong, raises `OutputError`.
+        """
+        return self.options({"output_schema": schema})
+
     def capability(self, capability: str) -> Self:
         """A free word by which it is discovered."""
         return self.options({"capabilities": [*self._config.capabilities, capability]})
@@ -143,6 +188,48 @@ class AgentBuilder:
     def memory_enabled(self, enabled: bool) -> Self:
         """Whether it remembers the conversation between executions; it does."""
         return self.options({"memory_enabled": enabled})
+
+    def memory(
+        self, strategy: str, *, threshold: float | None = None, keep: int | None = None
+    ) -> Self:
+        """``window`` leaves the oldest turns out when there is no more room; ``summary`` has the
+        model sum them up from the part *threshold* of the room on, but for the last *keep*.
+        """
+        options = {"strategy": strategy, "threshold": threshold, "keep": keep}
+        return self.options({"memory": {k: v for k, v in options.items() if v is not None}})
+
+    def approval(
+        self, approval: str | Approver | Callable[..., Any], ask: str | None = None
+    ) -> Self:
+        """Who is asked before calls that cannot be taken back.
+
+        Args:
+            approval: ``destructive``, ``always`` or ``never``; or a function of the
+                `ApprovalRequest` (and the context), plain or async, that says true, false, a
+                text (no, and why) or an `Approval`.
+            ask: When the function is asked: ``destructive`` or ``always``.
+        """
+        if ask is not None:
+            return self.options({"approval": {"approver": approval, "ask": ask}})
+        return self.options({"approval": approval})
+
+    def budget(
+        self,
+        *,
+        tokens: int | None = None,
+        cost: float | None = None,
+        calls: int | None = None,
+        seconds: float | None = None,
+        soft: float = 0.8,
+    ) -> Self:
+        """What one execution may spend: model tokens, US dollars, model calls, seconds. From the
+        part *soft* on the model is told to finish; at the end the partial result is returned.
+        """
+        return self.options({"budget": BudgetLimits(tokens, cost, calls, seconds, soft)})
+
+    def on_error(self, how: str) -> Self:
+        """``raise``, or ``text``: a failure is an answer that says so."""
+        return self.options({"on_error": how})
 
     def max_conversation_length(self, messages: int) -> Self:
         """How many messages are remembered: 100."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-from llmspell_core import ConfigurationError, ValidationError, nearest
+from llmspell_agents._memory import Memory
+from llmspell_core import ValidationError
+
+if TYPE_CHECKING:
+    from llmspell_agents._schema import OutputSchema
+    from llmspell_core import ApprovalPolicy, BudgetLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,43 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolRules:
+    """How an agent's calls of one tool are made: seconds for one attempt (None: as configured),
+    and further attempts after failures that may pass.
+    """
+
+    timeout_seconds: float | None = None
+    retry: int = 0
+
+    def __post_init__(self) -> None:
+        if self.timeout_seconds is not None and not self.timeout_seconds > 0:
+            raise ValidationError(
+                f"the timeout of a tool must be above zero, not {self.timeout_seconds:g}",
+                field="tool_options",
+            )
+        if not 0 <= self.retry <= 10:
+            raise ValidationError(
+                f"the retries of a tool must be from 0 to 10, not {self.retry}",
+                field="tool_options",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields."""
+        return {"timeout_seconds": self.timeout_seconds, "retry": self.retry}
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """The configuration of an agent; what is None is left to the provider.
 
-    `model` is ``provider/model`` or a model of `provider`. `tools` are names, ``*`` is every
-    registered tool. `timeout_seconds` bounds one model call. `settings` go to the provider as
-    they are. `context_window` is a budget of (estimated) tokens for history and input.
+    `model` is ``provider/model`` or a model of `provider`; `fallback` are models to ask instead.
+    `tools` are names, ``*`` is every registered tool; `tool_options` are `ToolRules` by name;
+    `tool_choice` (``auto, none, required`` or a name) holds until the first call was made;
+    `tool_calling` ``prompt`` is for models without function calling. `output_schema` is the form
+    of the answer. `timeout_seconds` bounds one model call. `settings` go to the provider as they
+    are. `context_window` is a budget of (estimated) tokens for all that is sent. `approval` says
+    who is asked before calls that cannot be taken back; `budget` what one execution may spend.
+    With `on_error` ``text`` a failure is an answer that says so.
     """
 
     name: str
@@ -46,18 +82,29 @@ class AgentConfig:
     provider: str | None = None
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    fallback: tuple[str, ...] = ()
     system_prompt: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()
+    seed: int | None = None
     timeout_seconds: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tools: tuple[str, ...] = ()
+    tool_options: Mapping[str, ToolRules] = field(default_factory=dict[str, ToolRules])
+    tool_choice: str | None = None
+    tool_calling: Literal["native", "prompt"] = "native"
+    parallel_tools: bool = True
+    output_schema: OutputSchema | None = None
     capabilities: tuple[str, ...] = ()
     memory_enabled: bool = True
+    memory: Memory = field(default_factory=Memory)
     max_conversation_length: int = 100
     context_window: int | None = None
+    approval: ApprovalPolicy | None = None
+    budget: BudgetLimits | None = None
+    on_error: Literal["raise", "text"] = "raise"
     limits: Limits = field(default_factory=Limits)
     custom: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -78,6 +125,14 @@ class AgentConfig:
                 raise ValidationError(f"{name} must be above zero, not {value:g}", field=name)
         if self.limits.max_tool_calls < 0:
             raise ValidationError("max_tool_calls cannot be negative", field="max_tool_calls")
+        for name, word, words in (
+            ("tool_calling", self.tool_calling, ("native", "prompt")),
+            ("on_error", self.on_error, ("raise", "text")),
+        ):
+            if word not in words:
+                raise ValidationError(
+                    f"{name} must be '{words[0]}' or '{words[1]}', not '{word}'", field=name
+                )
 
     def prompt(self) -> str:
         """The system message."""
@@ -87,6 +142,7 @@ class AgentConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """What scripts may see; never the key."""
+        budget = self.budget
         return {
             "name": self.name,
             "description": self.description,
@@ -94,16 +150,32 @@ class AgentConfig:
             "model": self.model,
             "provider": self.provider,
             "base_url": self.base_url,
+            "fallback": list(self.fallback),
             "system_prompt": self.prompt() if self.agent_type == "llm" else self.system_prompt,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "top_p": self.top_p,
             "stop": list(self.stop),
+            "seed": self.seed,
             "allowed_tools": list(self.tools),
+            "tool_options": {name: rule.to_dict() for name, rule in self.tool_options.items()},
+            "tool_choice": self.tool_choice,
+            "tool_calling": self.tool_calling,
+            "parallel_tools": self.parallel_tools,
+            "output_schema": None if self.output_schema is None else self.output_schema.schema,
             "capabilities": list(self.capabilities),
             "memory_enabled": self.memory_enabled,
+            "memory": self.memory.to_dict(),
             "max_conversation_length": self.max_conversation_length,
             "context_window": self.context_window,
+            "approval": None if self.approval is None else self.approval.ask,
+            "budget": None
+            if budget is None
+            else {
+                name: getattr(budget, name)
+                for name in ("tokens", "cost", "calls", "seconds", "soft")
+            },
+            "on_error": self.on_error,
             "resource_limits": self.limits.to_dict(),
             "custom_config": dict(self.custom),
         }
@@ -112,155 +184,3 @@ class AgentConfig:
 def _within(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
         raise ValidationError(f"{name} must be from {low:g} to {high:g}, not {value:g}", field=name)
-
-
-_ALIASES = {
-    "type": "agent_type",
-    "allowed_tools": "tools",
-    "custom_config": "custom",
-    "resource_limits": "limits",
-    "model_settings": "settings",
-    "top_p": "top_p",
-}
-_LIMITS = {
-    "max_execution_time": "max_execution_time",
-    "max_execution_time_secs": "max_execution_time",
-    "max_tool_calls": "max_tool_calls",
-    "max_recursion_depth": "max_recursion_depth",
-}
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "name": ((str,), "text"),
-    "description": ((str,), "text"),
-    "agent_type": ((str,), "text"),
-    "model": ((str,), "text"),
-    "provider": ((str,), "text"),
-    "base_url": ((str,), "text"),
-    "api_key": ((str,), "text"),
-    "system_prompt": ((str,), "text"),
-    "temperature": ((int, float), "a number"),
-    "top_p": ((int, float), "a number"),
-    "timeout_seconds": ((int, float), "a number"),
-    "max_tokens": ((int,), "a whole number"),
-    "max_conversation_length": ((int,), "a whole number"),
-    "context_window": ((int,), "a whole number"),
-    "memory_enabled": ((bool,), "true or false"),
-    "settings": ((Mapping,), "a table"),
-    "custom": ((Mapping,), "a table"),
-    "tools": ((list, tuple), "a list of names"),
-    "capabilities": ((list, tuple), "a list of words"),
-    "stop": ((list, tuple), "a list of texts"),
-    "max_execution_time": ((int, float), "a number of seconds"),
-    "max_tool_calls": ((int,), "a whole number"),
-    "max_recursion_depth": ((int,), "a whole number"),
-}
-
-
-def checked(name: str, value: Any) -> Any:
-    """*value* for the option *name*, in the form `AgentConfig` keeps it.
-
-    Raises:
-        ValidationError: when it has the wrong type.
-    """
-    kinds, wanted = _TYPES[name]
-    if kinds == (int,) and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if kinds == (list, tuple) and value == {}:
-        value = ()  # An empty table of a script may be either.
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise ValidationError(f"{name} must be {wanted}, not {type(value).__name__}", field=name)
-    if kinds == (list, tuple):
-        items = cast("list[Any]", value)
-        for item in items:
-            if not isinstance(item, str):
-                raise ValidationError(
-                    f"{name} must be {wanted}; it holds a {type(item).__name__}", field=name
-                )
-        return tuple(dict.fromkeys(cast("list[str]", items)))
-    return value
-
-
-def changed(config: AgentConfig, options: Mapping[str, Any]) -> AgentConfig:
-    """*config* with *options*, under their own names or those that scripts use.
-
-    ``model`` may be a table ``{provider, model_id, temperature, max_tokens, settings}``;
-    ``resource_limits`` groups the limits; ``system_prompt`` and ``max_conversation_length`` are
-    also found in ``custom_config``.
-
-    Raises:
-        ValidationError: for a value of the wrong type or out of its range.
-        ConfigurationError: for an unknown option; suggests the nearest.
-    """
-    flat = _flattened(options)
-    fields: dict[str, Any] = {}
-    limits: dict[str, Any] = {}
-    for key, value in flat.items():
-        name = _ALIASES.get(key, key)
-        if value is None:
-            continue
-        if key in _LIMITS:
-            limits[_LIMITS[key]] = checked(_LIMITS[key], value)
-        elif name == "limits":
-            limits.update(_limits(value))
-        elif name in _TYPES:
-            fields[name] = checked(name, value)
-        else:
-            raise _unknown(key)
-    custom = cast("Mapping[str, Any]", fields.get("custom", {}))
-    for name in ("system_prompt", "max_conversation_length"):
-        if name in custom and name not in fields:
-            fields[name] = checked(name, custom[name])
-    return replace(config, **fields, limits=replace(config.limits, **limits))
-
-
-def _limits(value: Any) -> dict[str, Any]:
-    if isinstance(value, Limits):
-        return {name: getattr(value, name) for name in Limits.__slots__}
-    if not isinstance(value, Mapping):
-        raise ValidationError("resource_limits must be a table", field="resource_limits")
-    table = cast("Mapping[str, Any]", value)
-    # max_memory_mb is accepted for the sake of existing scripts: the memory of one agent among
-    # others in a process cannot be bounded; the script's own is, by the engine.
-    return {
-        _LIMITS[key]: checked(_LIMITS[key], item)
-        for key, item in table.items()
-        if key in _LIMITS or _refuse(key)
-    }
-
-
-def _refuse(key: str) -> bool:
-    if key != "max_memory_mb":
-        raise _unknown(key)
-    return False
-
-
-def _flattened(options: Mapping[str, Any]) -> dict[str, Any]:
-    """With the parts of a ``model`` table as options of their own; direct options win."""
-    model = options.get("model")
-    if not isinstance(model, Mapping):
-        return dict(options)
-    parts = dict(cast("Mapping[str, Any]", model))
-    settings = parts.pop("settings", None)
-    inner: dict[str, Any] = {
-        key: parts.pop(key)
-        for key in ("provider", "temperature", "max_tokens", "top_p", "stop")
-        if key in parts
-    }
-    inner["model"] = parts.pop("model_id", None) or parts.pop("model", None)
-    if isinstance(settings, Mapping):
-        rest = dict(cast("Mapping[str, Any]", settings))
-        for key in ("base_url", "api_key"):
-            if key in rest:
-                inner[key] = rest.pop(key)
-        inner["settings"] = rest
-    if parts:
-        raise _unknown(f"model.{next(iter(parts))}")
-    return {**inner, **{k: v for k, v in options.items() if k != "model"}}
-
-
-def _unknown(key: str) -> ConfigurationError:
-    known = [*_TYPES, *_ALIASES, *_LIMITS]
-    close = nearest(key, known)
-    return ConfigurationError(
-        f"an agent has no option '{key}'",
-        hint=f"Did you mean '{close}'?" if close else f"Known: {', '.join(sorted(known))}",
-    )

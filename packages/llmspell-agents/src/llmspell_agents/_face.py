@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from llmspell_agents._builder import AgentBuilder
 from llmspell_agents._config import AgentConfig
-from llmspell_agents._handle import AgentHandle, BuilderFace, describe
+from llmspell_agents._handle import AgentHandle, describe
 from llmspell_agents._managed import ManagedAgent
 from llmspell_agents._registry import TEMPLATES, AgentService
+from llmspell_agents._script_builder import BuilderFace
 from llmspell_core import (
     Agent,
     NotFoundError,

@@ -1,10 +1,9 @@
-"""An agent and its builder as scripts hold them."""
+"""An agent as scripts hold it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from llmspell_agents._builder import AgentBuilder
 from llmspell_agents._input import InputError, read_input
 from llmspell_agents._managed import DestroyedError, ManagedAgent
 from llmspell_agents._result import agent_result, chunk_record, streamed_result, tool_result
@@ -15,7 +14,6 @@ from llmspell_core import (
     ScriptFunction,
     ScriptHost,
     SecurityError,
-    ValidationError,
     attribute,
     exposed,
     script_object,
@@ -236,154 +234,3 @@ def describe(agent: Agent) -> dict[str, Any]:
         "allowed_tools": list(agent.config.tools),
         "state": agent.state,
     }
-
-
-@script_object("AgentBuilder")
-class BuilderFace:
-    """``Agent.builder()``: each method sets an option and returns the builder."""
-
-    def __init__(self, host: ScriptHost, adopt: Callable[[Agent], AgentHandle]) -> None:
-        self._host = host
-        self._adopt = adopt
-        self._builder = AgentBuilder()
-
-    def _set(self, **options: Any) -> Self:
-        self._builder.options(options)
-        return self
-
-    @exposed()
-    def name(self, name: str) -> Self:
-        """Its name."""
-        return self._set(name=name)
-
-    @exposed()
-    def description(self, description: str) -> Self:
-        """One sentence."""
-        return self._set(description=description)
-
-    @exposed()
-    def type(self, type: str) -> Self:
-        """The kind: ``llm``, ``basic``, or one a plugin adds."""
-        return self._set(type=type)
-
-    @exposed()
-    def model(self, model: str) -> Self:
-        """``provider/model``, or a model of the provider."""
-        return self._set(model=model)
-
-    @exposed()
-    def provider(self, provider: Any) -> Self:
-        """A name, or an entry of ``Provider.list()``."""
-        return self._set(provider=_named(provider, "provider"))
-
-    @exposed()
-    def system_prompt(self, system_prompt: str) -> Self:
-        """The system message."""
-        return self._set(system_prompt=system_prompt)
-
-    @exposed()
-    def temperature(self, temperature: float) -> Self:
-        """From 0 to 2."""
-        return self._set(temperature=temperature)
-
-    @exposed()
-    def max_tokens(self, max_tokens: int) -> Self:
-        """The longest completion."""
-        return self._set(max_tokens=max_tokens)
-
-    @exposed()
-    def top_p(self, top_p: float) -> Self:
-        """From 0 to 1."""
-        return self._set(top_p=top_p)
-
-    @exposed()
-    def stop(self, stop: list[str]) -> Self:
-        """Texts that end the completion."""
-        return self._set(stop=stop)
-
-    @exposed()
-    def timeout(self, ms: float) -> Self:
-        """The longest one model call may take, in milliseconds."""
-        return self._set(timeout_seconds=ms / 1000)
-
-    @exposed()
-    def max_conversation_length(self, messages: int) -> Self:
-        """How many messages are remembered."""
-        return self._set(max_conversation_length=messages)
-
-    @exposed()
-    def base_url(self, base_url: str) -> Self:
-        """Another address for this agent."""
-        return self._set(base_url=base_url)
-
-    @exposed()
-    def api_key(self, api_key: str) -> Self:
-        """Another key for this agent; never shown."""
-        self._host.services.secrets.add(api_key)
-        return self._set(api_key=api_key)
-
-    @exposed(names=("allow_tool", "allowTool"))
-    def tool(self, tool: Any) -> Self:
-        """One more tool: its name or handle."""
-        return self._set(tools=[*self._builder.config.tools, _named(tool, "tool")])
-
-    @exposed(names=("allowed_tools", "allowedTools"))
-    def tools(self, tools: list[Any]) -> Self:
-        """These tools and no others; ``{"*"}`` is every registered one."""
-        return self._set(tools=[_named(tool, "tools") for tool in tools])
-
-    @exposed()
-    def capability(self, capability: str) -> Self:
-        """A free word by which it is discovered."""
-        return self._set(capabilities=[*self._builder.config.capabilities, capability])
-
-    @exposed()
-    def memory_enabled(self, enabled: bool) -> Self:
-        """Whether it remembers the conversation between executions."""
-        return self._set(memory_enabled=enabled)
-
-    @exposed()
-    def context_window(self, tokens: int) -> Self:
-        """A budget of estimated tokens for prompt, history and input."""
-        return self._set(context_window=tokens)
-
-    @exposed()
-    def max_execution_time(self, seconds: float) -> Self:
-        """After this it returns what it has."""
-        return self._set(max_execution_time=seconds)
-
-    @exposed()
-    def max_tool_calls(self, calls: int) -> Self:
-        """Tool calls of one execution."""
-        return self._set(max_tool_calls=calls)
-
-    @exposed()
-    def max_recursion_depth(self, rounds: int) -> Self:
-        """Rounds of tool calls of one execution."""
-        return self._set(max_recursion_depth=rounds)
-
-    @exposed()
-    def resource_limits(self, limits: dict[str, Any]) -> Self:
-        """The three limits above in one table."""
-        return self._set(resource_limits=limits)
-
-    @exposed()
-    def custom_config(self, values: dict[str, Any]) -> Self:
-        """Values of your own; ``system_prompt`` and ``max_conversation_length`` are read."""
-        return self._set(custom_config=values)
-
-    @exposed()
-    def build(self) -> AgentHandle:
-        """The agent, registered under its name."""
-        host = self._host
-        return self._adopt(self._builder.build(host.services, context=host.context))
-
-
-def _named(value: Any, field: str) -> str:
-    """The name of what a script gave: a text, a handle or a table with one."""
-    found = value.get("name") if isinstance(value, dict) else getattr(value, "name", value)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if isinstance(value, Record):
-        found = value.fields.get("name")
-    if not isinstance(found, str) or not found:
-        raise ValidationError(f"{field} must be a name or a handle", field=field)
-    return found

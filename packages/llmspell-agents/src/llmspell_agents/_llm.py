@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from llmspell_agents._config import AgentConfig, changed
-from llmspell_agents._history import estimated_tokens
+from llmspell_agents._approvals import for_agent
+from llmspell_agents._asking import Asking, Tell
+from llmspell_agents._config import AgentConfig
+from llmspell_agents._dialogue import Dialogue
 from llmspell_agents._managed import Emit, ManagedAgent
+from llmspell_agents._memory import schema_tokens
+from llmspell_agents._options import changed
 from llmspell_agents._toolbox import Toolbox, allowed_names, check_tools
 from llmspell_agents._turn import Turn
-from llmspell_core import AgentInput, AgentOutput, Message, Provider, ValidationError
+from llmspell_core import (
+    AgentChunk,
+    AgentInput,
+    AgentOutput,
+    Budget,
+    ExecutionCancelled,
+    LLMSpellError,
+    Message,
+    Provider,
+    ReplayError,
+)
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext, Services
 
-_OVERRIDES = ("model", "temperature", "max_tokens", "top_p", "stop", "system_prompt", "tools")
+_OVERRIDES = (
+    "model",
+    "fallback",
+    "temperature",
+    "max_tokens",
+    "top_p",
+    "stop",
+    "seed",
+    "system_prompt",
+    "tools",
+    "tool_choice",
+    "timeout_seconds",
+    "output_schema",
+    "schema",
+    "response_format",
+    "budget",
+)
 
 
 class LLMAgent(ManagedAgent):
@@ -25,10 +56,13 @@ class LLMAgent(ManagedAgent):
     model asks for, those of one reply at once; returns their results in the order of the calls;
     goes on until the model answers or a limit is reached. A tool that fails is told to the
     model. A limit ends the execution with the partial answer; ``finish_reason`` then is
-    ``tool_calls``, ``recursion_depth``, ``execution_time`` or ``repeated_calls``.
+    ``tool_calls``, ``recursion_depth``, ``execution_time``, ``repeated_calls`` or ``budget``.
 
-    ``AgentInput.parameters`` may override ``model, temperature, max_tokens, top_p, stop,
-    system_prompt, tools, timeout_seconds`` for one call.
+    `AgentInput.parameters` may override ``model, fallback, temperature, max_tokens, top_p, stop,
+    seed, system_prompt, tools, tool_choice, timeout_seconds, output_schema, budget`` for one
+    call; `AgentInput.metadata` may hold ``context``, a mapping that is told to the model line by
+    line ahead of the text. An error that ends an execution has the `AgentOutput` so far in
+    ``error.partial``.
 
     Args:
         config: What it is.
@@ -41,8 +75,8 @@ class LLMAgent(ManagedAgent):
     def __init__(self, config: AgentConfig, services: Services) -> None:
         super().__init__(config, services)
         self._provider, self._model = self._resolved(config)
-        if config.tools:
-            check_tools(config.tools, services.tools)
+        if config.tools or config.tool_choice is not None:
+            check_tools(config.tools, services.tools, config.tool_choice)
 
     def _resolved(self, config: AgentConfig) -> tuple[Provider, str]:
         return self._services.providers.resolve(
@@ -50,6 +84,7 @@ class LLMAgent(ManagedAgent):
             provider=config.provider,
             base_url=config.base_url,
             api_key=config.api_key,
+            fallback=config.fallback,
         )
 
     @property
@@ -76,46 +111,102 @@ class LLMAgent(ManagedAgent):
         """Configuration, provider and model with what this call overrides."""
         given = input.parameters
         options: dict[str, Any] = {k: given[k] for k in _OVERRIDES if given.get(k) is not None}
-        if given.get("timeout_seconds") is not None:
-            options["timeout_seconds"] = given["timeout_seconds"]
         if not options:
             return self.config, self._provider, self._model
         config = changed(self.config, options)
-        if "tools" in options:
-            check_tools(config.tools, self._services.tools)
+        if "tools" in options or "tool_choice" in options:
+            check_tools(config.tools, self._services.tools, config.tool_choice)
         if "model" in options:
             # The text decides; the agent's own provider only where the text names none.
             own = None if "/" in options["model"] else self.provider
             return config, *self._resolved(replace(config, provider=own))
+        if "fallback" in options:
+            named = replace(config, provider=self.provider, model=self._model)
+            return config, *self._resolved(named)
         return config, self._provider, self._model
-
-    def _before(self, config: AgentConfig, input: AgentInput) -> list[Message]:
-        """System prompt and the part of the conversation that fits."""
-        prompt = config.prompt()
-        system = [Message("system", prompt)] if prompt else []
-        budget = config.context_window
-        if budget is not None:
-            budget -= estimated_tokens([*system, Message("user", input.text)])
-            if budget < 0:
-                raise ValidationError(
-                    f"Input does not fit: about {(config.context_window or 0) - budget} tokens, "
-                    f"the context window of agent '{config.name}' is {config.context_window}",
-                    field="text",
-                )
-        return [*system, *self._history.window(budget)] if config.memory_enabled else system
 
     async def answer(
         self, input: AgentInput, context: ExecutionContext, emit: Emit | None
     ) -> AgentOutput:
         config, provider, model = self._for_call(input)
+        context = _inside(config, context)
         toolbox = None
         if config.tools:
             tools = self._services.tools
-            toolbox = Toolbox(allowed_names(config.tools, tools), tools)
-        turn = Turn(config, provider, model, toolbox, self._before(config, input), context, emit)
+            names = allowed_names(config.tools, tools)
+            toolbox = Toolbox(names, tools, config.tool_options, config.name)
+        dialogue = Dialogue(
+            config,
+            self._history if config.memory_enabled else None,
+            window=provider.window(model),
+            tools=0 if toolbox is None else schema_tokens(toolbox.schemas),
+        )
+        if toolbox is not None:
+            toolbox.bound(dialogue.limit)
+        tell = None if emit is None else _telling(emit)
+        asking = Asking(config, provider, model, toolbox, tell)
+        turn = Turn(config, asking, toolbox, dialogue, context, tell)
         try:
-            return await turn.run(input.text)
+            return await turn.run(Message("user", _text(input), media=input.media))
+        except (LLMSpellError, ExecutionCancelled) as error:
+            if error.partial is None:
+                error.partial = turn.output("error")
+            raise
         finally:
             # A question that got no answer at all is forgotten; work that was done is not.
             if config.memory_enabled and len(turn.entries) > 1:
                 self._history.add(turn.entries)
+
+    async def handle_error(self, error: LLMSpellError) -> AgentOutput:
+        """Remember and raise it; with ``on_error="text"`` say it in an answer."""
+        if self.config.on_error != "text" or isinstance(error, ReplayError):
+            return await super().handle_error(error)
+        self.state, self.last_error = "Error", str(error)
+        done = error.partial if isinstance(error.partial, AgentOutput) else AgentOutput()
+        return replace(
+            done,
+            text=f"I could not finish: {error}",
+            finish_reason="error",
+            metadata={**done.metadata, "finish_reason": "error", "error": error.to_dict()},
+        )
+
+
+def _inside(config: AgentConfig, context: ExecutionContext) -> ExecutionContext:
+    """The context of one execution: with the agent's budget, and who is asked for approval."""
+    budget = None
+    if config.budget is not None:
+        started = context.monotonic()
+        budget = Budget(config.budget, started=started, parent=context.budget)
+    approval = for_agent(config.approval, context.approval, config.name)
+    return context.child(budget=budget, approval=approval)
+
+
+def _text(input: AgentInput) -> str:
+    """The text, with what is known about it ahead."""
+    about = input.metadata.get("context")
+    if not isinstance(about, Mapping) or not about:
+        return input.text
+    table = cast("Mapping[str, Any]", about)
+    lines = [f"{key}: {_line(value)}" for key, value in table.items()]
+    return "\n".join([*lines, "", input.text])
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    import json
+
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _telling(emit: Emit) -> Tell:
+    """Counts the chunks that go to *emit*."""
+    index = 0
+
+    async def tell(kind: str, text: str, data: Any) -> None:
+        nonlocal index
+        chunk = AgentChunk(kind, index, text, data)
+        index += 1
+        await emit(chunk)
+
+    return tell

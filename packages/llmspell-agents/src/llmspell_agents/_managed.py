@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import TYPE_CHECKING, Any
 
 from llmspell_agents._config import AgentConfig
-from llmspell_agents._history import History, Remembered
+from llmspell_agents._history import History
+from llmspell_agents._hooks import hooked
 from llmspell_core import (
     Agent,
     AgentChunk,
@@ -17,7 +18,6 @@ from llmspell_core import (
     ComponentError,
     ComponentMetadata,
     LLMSpellError,
-    Message,
     ValidationError,
 )
 
@@ -48,7 +48,8 @@ class ManagedAgent(Agent):
     def __init__(self, config: AgentConfig, services: Services) -> None:
         self.config = config
         self._services = services
-        self._history = History(config.max_conversation_length)
+        summed_up = config.memory.strategy == "summary"
+        self._history = History(None if summed_up else config.max_conversation_length)
         self._metadata = ComponentMetadata(
             config.name, config.description, "agent", tags=config.capabilities
         )
@@ -95,11 +96,12 @@ class ManagedAgent(Agent):
         self._history.clear()
 
     def restore_conversation(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Go on from *messages*; the oldest are forgotten where there are too many."""
-        self._history.clear()
-        self._history.add(
-            [Remembered(Message.from_dict(one), one.get("timestamp", 0.0)) for one in messages]
-        )
+        """Go on from *messages*, as `conversation` gave them, in place of what there is.
+
+        Raises:
+            ValidationError: for what is no conversation.
+        """
+        self._history.restore(messages)
 
     def destroy(self) -> None:
         """Take it out of its registry; whatever is asked of it later raises."""
@@ -117,7 +119,7 @@ class ManagedAgent(Agent):
     async def validate_input(self, input: AgentInput) -> None:
         """Alive, and asked something."""
         self.check_alive()
-        if not input.text.strip():
+        if not input.text.strip() and not input.media:
             raise ValidationError("Input text cannot be empty", field="text")
 
     async def handle_error(self, error: LLMSpellError) -> AgentOutput:
@@ -134,9 +136,9 @@ class ManagedAgent(Agent):
     async def running(
         self, input: AgentInput, context: ExecutionContext, emit: Emit | None
     ) -> AgentOutput:
-        """`answer`, in state Running, with the pieces going to *emit*."""
+        """`answer`, in state Running, with the hooks around it and the pieces going to *emit*."""
         self.state = "Running"
-        return await self.answer(input, context, emit)
+        return await hooked(self, input, context, lambda asked: self.answer(asked, context, emit))
 
     def supports_streaming(self) -> bool:
         """Yes."""

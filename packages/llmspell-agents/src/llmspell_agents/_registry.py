@@ -86,11 +86,6 @@ class AgentService(AgentRegistry):
             )
         return self._services.plugins.load(GROUP, name)
 
-    def build(self, options: Mapping[str, Any], context: ExecutionContext | None = None) -> Agent:
-        from llmspell_agents._builder import AgentBuilder
-
-        return AgentBuilder().options(options).build(self._services, context=context)
-
     def create(self, config: AgentConfig, context: ExecutionContext | None = None) -> Agent:
         """Make an agent and add it.
 

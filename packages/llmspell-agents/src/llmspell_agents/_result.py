@@ -25,7 +25,9 @@ def result_fields(output: AgentOutput, *, text: str | None = None) -> dict[str, 
     copied to the top, where they clash with nothing.
     """
     said = output.text if text is None else text
-    value = output.data if output.data is not None else _decoded(said)
+    # An instance of a class, which a Python program asked for, is no value of a script.
+    plain = isinstance(output.data, dict | list | str | int | float | bool)
+    value = output.data if plain else _decoded(said)
     inner: Any = Record({"content": said, "text": said}, said)
     fields: dict[str, Any] = {
         "success": True,
@@ -59,8 +61,10 @@ def agent_result(output: AgentOutput) -> Record:
 
 
 def streamed_result(output: AgentOutput, pieces: list[str]) -> Record:
-    """What ``agent:invokeStream`` returns: `agent_result` with what was streamed as its text."""
-    text = "".join(pieces) or output.text
+    """What ``agent:invokeStream`` returns: `agent_result` with what was streamed as its text; an
+    answer in a form that was asked for is that alone.
+    """
+    text = output.text if output.data is not None else "".join(pieces) or output.text
     return Record({**result_fields(output, text=text), "chunks_received": len(pieces)}, text)
 
 

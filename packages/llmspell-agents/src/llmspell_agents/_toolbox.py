@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from llmspell_agents._config import ToolRules
 from llmspell_core import (
     ConfigurationError,
     LLMSpellError,
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 64
 _LONGEST_RESULT = 100_000
+_LEAST_RESULT = 2_000
 ALL = "*"
+CHOICES = ("auto", "none", "required")
+_USUAL = ToolRules()
 
 
-def check_tools(names: Sequence[str], registry: ToolRegistry) -> None:
-    """See that every name is a tool.
+def check_tools(names: Sequence[str], registry: ToolRegistry, choice: str | None = None) -> None:
+    """See that every name is a tool, and *choice* one of them or a word for a choice.
 
     Raises:
         ConfigurationError: naming the first that is not.
@@ -44,6 +48,19 @@ def check_tools(names: Sequence[str], registry: ToolRegistry) -> None:
             raise ConfigurationError(
                 error.message, hint=error.hint, details=error.details, code="TOOL_NOT_FOUND"
             ) from error
+    if choice is None or choice in CHOICES:
+        return
+    own = [_own_name(name, registry) for name in allowed_names(names, registry)]
+    if not registry.has(choice) or _own_name(choice, registry) not in own:
+        raise ConfigurationError(
+            f"tool_choice '{choice}' is none of the agent's tools",
+            hint=f"Choose auto, none, required, or one of: {', '.join(own) or 'no tools'}.",
+            code="TOOL_NOT_FOUND",
+        )
+
+
+def _own_name(name: str, registry: ToolRegistry) -> str:
+    return registry.get(name).schema.name
 
 
 def allowed_names(names: Sequence[str], registry: ToolRegistry) -> list[str]:
@@ -71,48 +88,79 @@ class Toolbox:
     Args:
         names: The tools' own names.
         registry: Where they are looked up and run.
+        rules: How the calls of single tools are made, by name.
+        agent: Whose tools they are.
     """
 
-    def __init__(self, names: Sequence[str], registry: ToolRegistry) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        registry: ToolRegistry,
+        rules: Mapping[str, ToolRules] | None = None,
+        agent: str = "",
+    ) -> None:
         self._registry = registry
+        self._agent = agent
         self._real: dict[str, str] = {}
+        self._rules: dict[str, ToolRules] = {}
+        self.longest_result = _LONGEST_RESULT
         made: list[ToolSchema] = []
         for name in names:
             schema = registry.get(name).schema
             exported = _exported(schema.name, self._real)
             self._real[exported] = schema.name
             made.append(schema if exported == schema.name else replace(schema, name=exported))
+        for name, rule in (rules or {}).items():
+            if registry.has(name):
+                self._rules[_own_name(name, registry)] = rule
         self.schemas = tuple(made)
 
-    async def call(
-        self, request: ToolRequest, context: ExecutionContext, *, remaining: float
-    ) -> tuple[ToolCall, str]:
+    def bound(self, window: int | None) -> None:
+        """Shorten results to a quarter of the context *window* (tokens), where that is less."""
+        if window is not None:
+            self.longest_result = min(_LONGEST_RESULT, max(_LEAST_RESULT, window))
+
+    def exported(self, choice: str | None) -> str | None:
+        """The choice of a tool as the model knows it."""
+        if choice is None or choice in CHOICES or not self._registry.has(choice):
+            return choice
+        real = _own_name(choice, self._registry)
+        return next((name for name, own in self._real.items() if own == real), None)
+
+    async def call(self, request: ToolRequest, context: ExecutionContext) -> tuple[ToolCall, str]:
         """Run what the model asked for: the call with its result, and the text for the model.
 
         A failure is a result too, with what the model can do about it. Only what ends the
-        execution is raised. It runs for its own time-out, and never longer than *remaining*.
+        execution is raised.
         """
         name = self._real.get(request.name)
         if name is None:
-            return self._unknown(request)
+            return await self._unknown(request, context)
         parameters, problem = read_arguments(request.arguments)
         if parameters is None:
             return failed_call(request, name, {}, "Validation", problem, _SEND_OBJECT)
+        rules = self._rules.get(name, _USUAL)
         started = context.monotonic()
         try:
-            seconds = min(self._registry.get(name).timeout_seconds, remaining)
-            result = await self._registry.invoke(name, parameters, context, timeout_seconds=seconds)
+            result = await self._registry.invoke(
+                name, parameters, context, timeout_seconds=rules.timeout_seconds, retry=rules.retry
+            )
         except ReplayError:
             raise
         except LLMSpellError as error:
             took = (context.monotonic() - started) * 1000
+            hint = _ANSWERED_NO if error.code == "APPROVAL_DENIED" else error.hint
             return failed_call(
-                request, name, parameters, error.error_type, error.message, error.hint, took
+                request, name, parameters, error.error_type, error.message, hint, took
             )
         took = (context.monotonic() - started) * 1000
-        return _settled(request, name, parameters, result, took)
+        return _settled(request, name, parameters, result, took, self.longest_result)
 
-    def _unknown(self, request: ToolRequest) -> tuple[ToolCall, str]:
+    async def _unknown(
+        self, request: ToolRequest, context: ExecutionContext
+    ) -> tuple[ToolCall, str]:
+        if self._registry.has(request.name):
+            await self._tell_violation(request, context)
         known = list(self._real)
         close = nearest(request.name, known)
         hint = f"Available: {', '.join(known)}." if known else "No tools are available."
@@ -122,15 +170,28 @@ class Toolbox:
         words = f"Tool '{request.name}' is not available"
         return failed_call(request, request.name, parameters or {}, "Component", words, hint)
 
+    async def _tell_violation(self, request: ToolRequest, context: ExecutionContext) -> None:
+        """The model wants a tool there is, and that is not the agent's."""
+        hooks = context.services.peek("hooks")
+        if hooks is not None and hooks.wants("SecurityViolation"):
+            violation = {
+                "violation_type": "tool_not_allowed",
+                "agent_name": self._agent,
+                "tool_name": request.name,
+                "message": f"agent '{self._agent}' may not use tool '{request.name}'",
+            }
+            await hooks.run("SecurityViolation", violation, context)
+
 
 _SEND_OBJECT = "Send the arguments as one JSON object that fits the tool's schema."
+_ANSWERED_NO = "Do not make this call again; go on without it, or say why it is needed."
 
 
 def read_arguments(text: str) -> tuple[dict[str, Any] | None, str]:
     """The arguments a model wrote, or None and what is wrong with them."""
     try:
         value: Any = json.loads(text) if text.strip() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return None, f"the arguments are not valid JSON: {error}"
     if not isinstance(value, dict):
         return None, f"the arguments must be a JSON object, not {type(value).__name__}"
@@ -162,10 +223,13 @@ def _settled(
     parameters: dict[str, Any],
     result: ToolResult,
     duration_ms: float,
+    longest: int,
 ) -> tuple[ToolCall, str]:
     if not result.success:
         words = result.error or result.message or "the tool reported a failure"
-        return failed_call(request, name, parameters, "Tool", words, None, duration_ms)
+        return failed_call(
+            request, name, parameters, "Tool", shortened(words, longest), None, duration_ms
+        )
     brought = result.text if result.result is None else result.result
     call = ToolCall(
         request.id,
@@ -175,7 +239,7 @@ def _settled(
         result=brought,
         duration_ms=duration_ms,
     )
-    return call, shortened(readable(result))
+    return call, shortened(readable(result), longest)
 
 
 def readable(result: ToolResult) -> str:
@@ -188,14 +252,18 @@ def readable(result: ToolResult) -> str:
         return result.text
     envelope = result.envelope()
     del envelope["metadata"]
-    return json.dumps(envelope, ensure_ascii=False, sort_keys=True, default=str)
+    try:
+        return json.dumps(envelope, ensure_ascii=False, sort_keys=True, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        # Keys of mixed types, or a value that holds itself.
+        return f"(the result has no JSON form: {error})"
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, longest: int = _LONGEST_RESULT) -> str:
     """*text*, or its beginning with a note, when it is too much for a model to read."""
-    if len(text) <= _LONGEST_RESULT:
+    if len(text) <= longest:
         return text
     return (
-        f"{text[:_LONGEST_RESULT]}\n[shortened: the first {_LONGEST_RESULT} of {len(text)} "
+        f"{text[:longest]}\n[shortened: the first {longest} of {len(text)} "
         "characters; ask for a smaller part]"
     )

@@ -63,10 +63,8 @@ async def in_order(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run *work* concurrently; results in the order of *work*.
 
     When one fails or the caller is cancelled, the others are cancelled and waited for before
-    that failure goes on: nothing is left running.
+    that failure goes on. One that will not be cancelled is waited for at most five seconds.
     """
-    if len(work) == 1:
-        return [await work[0]]
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         if tasks:
