@@ -182,10 +182,12 @@ class _Call:
         money = self._budget.remaining_cost()
         if money is not None:
             for _, price in self._prices:
-                each = 0.0 if price is None else price.dearest_completion / 1000
-                if price is not None and each:
-                    room = min(room, (money - price.at_most(self._prompt, 0)) / each)
-        return 10**9 if room == float("inf") else int(room)
+                each = 0.0 if price is None else price.at_most(self._prompt, 1000) / 1000
+                sent = 0.0 if price is None else price.at_most(self._prompt, 0)
+                each -= sent / 1000
+                if each > 0:
+                    room = min(room, (money - sent) / each)
+        return 10**9 if room == float("inf") else int(room + 1e-6)
 
     def _cost(self, answer: int) -> float | None:
         """What the dearest of the models may charge; None when one of the prices is unknown."""

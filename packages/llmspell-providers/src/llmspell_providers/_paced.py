@@ -64,6 +64,7 @@ class Paced(Wrapper):
             closing(self.inner.stream(request, context)) as flow,
         ):
             async for chunk in flow:
+                turn.heard()
                 if chunk.response is not None:
                     turn.took(chunk.response.usage)
                 yield chunk

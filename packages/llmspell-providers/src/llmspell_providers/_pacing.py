@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 LONGEST_WAIT = 60.0
 """Seconds: a turn that comes later is an error now."""
 _MARGIN = 0.005
-"""Part of a window by which it is kept longer: what was sent in order may arrive closer together."""
+"""Part of a window by which it is kept longer, for clocks that differ."""
+_JOURNEY = 2.0
+"""Seconds that a call may take to arrive, while nothing is heard of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,12 @@ class _Taken:
 
 
 class _Window:
-    """A sliding window: in any stretch of *seconds*, at most *most* is taken."""
+    """A sliding window: in any stretch of *seconds*, at most *most* is taken.
+
+    What counts is when a call arrives at the vendor. That is known to be over when the answer
+    begins; until then a slow journey is assumed, or calls that left a minute apart could arrive
+    closer together than that.
+    """
 
     def __init__(self, what: str, most: float, seconds: float) -> None:
         self.what = what
@@ -95,7 +102,7 @@ class _Window:
         missing = self._sum + min(amount, self.most) - self.most
         if missing <= 0:
             return 0.0
-        for taken in self._taken:
+        for taken in sorted(self._taken, key=lambda one: one.at):
             missing -= taken.amount
             if missing <= 0:
                 return max(0.001, taken.at + self._seconds - now)
@@ -103,7 +110,7 @@ class _Window:
 
     def take(self, amount: float, now: float) -> _Taken:
         """Count *amount* from now on."""
-        taken = _Taken(now, amount)
+        taken = _Taken(now + _JOURNEY, amount)
         self._taken.append(taken)
         self._sum += amount
         return taken
@@ -169,7 +176,7 @@ class _Lane:
         """
         if seconds is not None:
             self.quiet_until = max(self.quiet_until, now + seconds)
-        if turn.began >= self.cut_at:
+        if turn.began > self.cut_at:
             self.most_flying = max(1, (len(self.flying) + 1) // 2)
             self.cut_at = now
 
@@ -184,20 +191,39 @@ class Turn:
     """A call under way; leaving the ``with`` ends it."""
 
     def __init__(
-        self, pace: Pace, lane: _Lane, need: Need, began: float, taken: _Taken | None
+        self,
+        pace: Pace,
+        lane: _Lane,
+        need: Need,
+        began: float,
+        requests: _Taken | None,
+        tokens: _Taken | None,
     ) -> None:
         self.began = began
         self._pace = pace
         self._lane = lane
         self._need = need
-        self._taken = taken
+        self._requests = requests
+        self._tokens = tokens
         self._answered = False
+        self._heard = False
+
+    def heard(self) -> None:
+        """The answer has begun."""
+        if self._heard:
+            return
+        self._heard = True
+        now = self._pace.now()
+        for taken in (self._requests, self._tokens):
+            if taken is not None:
+                taken.at = min(taken.at, now)
+        self._pace.changed()
 
     def took(self, usage: Usage | None) -> None:
         """The call was answered, and took that."""
         self._answered = True
-        if usage is not None and self._taken is not None:
-            self._pace.correct(self._taken, usage.total_tokens)
+        if usage is not None and self._tokens is not None:
+            self._pace.correct(self._tokens, usage.total_tokens)
 
     def __enter__(self) -> Turn:
         """Itself."""
@@ -210,16 +236,17 @@ class Turn:
         trace: TracebackType | None,
     ) -> None:
         """The call is over."""
+        self.heard()
         self._lane.flying.remove(self._need)
         now = self._pace.now()
         if isinstance(error, RateLimitError):
             self._lane.refused(self, error.retry_after, now)
         elif self._answered:
             self._lane.succeeded(now)
-        if not self._answered and self._taken is not None:
+        if not self._answered and self._tokens is not None:
             # Nothing was generated.
-            self._pace.correct(self._taken, self._need.prompt)
-        self._pace.ended()
+            self._pace.correct(self._tokens, self._need.prompt)
+        self._pace.changed()
 
 
 @dataclass(slots=True)
@@ -339,7 +366,7 @@ class Pace:
             return self._at_once(lane, need, gate)
         async with lane.turn:
             while (seconds := self._delay(lane, need)) > 0:
-                self._bear(seconds, context)
+                self._bear(seconds, lane.delay(need, self.now()), context)
                 await self._free.wait(seconds, self._sleep)
             gate()
             return self._begin(lane, need)
@@ -362,18 +389,17 @@ class Pace:
 
     def _begin(self, lane: _Lane, need: Need) -> Turn:
         now = self.now()
-        if self._requests is not None:
-            self._requests.take(1, now)
-        taken = None if self._tokens is None else self._tokens.take(need.of("tokens"), now)
+        requests = None if self._requests is None else self._requests.take(1, now)
+        tokens = None if self._tokens is None else self._tokens.take(need.of("tokens"), now)
         lane.flying.append(need)
-        return Turn(self, lane, need, now, taken)
+        return Turn(self, lane, need, now, requests, tokens)
 
-    def _bear(self, seconds: float, context: ExecutionContext) -> None:
-        """Raise when *seconds* are too long to wait."""
+    def _bear(self, seconds: float, told: float, context: ExecutionContext) -> None:
+        """Raise when *seconds* are too long to wait, *told* of them because the vendor said so."""
         if seconds == math.inf:
             return
         left = context.deadline.remaining()
-        if seconds > LONGEST_WAIT * (1 + 2 * _MARGIN) or (left is not None and seconds > left):
+        if told > LONGEST_WAIT or (left is not None and seconds > left):
             raise self._full(seconds)
 
     def _full(self, seconds: float | None) -> RateLimitError:
@@ -396,6 +422,6 @@ class Pace:
         if self._tokens is not None:
             self._tokens.correct(taken, tokens)
 
-    def ended(self) -> None:
-        """A call is over: somebody may have room now."""
+    def changed(self) -> None:
+        """A call arrived or is over: somebody may have room earlier than it looked."""
         self._free.tell()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Priced(Wrapper):
-    """Adds the provider's name to the answer, and its cost to the usage where the price is known."""
+    """Adds the provider's name to the answer, and its cost where the price is known."""
 
     def __init__(self, inner: Provider, prices: PriceList) -> None:
         super().__init__(inner)

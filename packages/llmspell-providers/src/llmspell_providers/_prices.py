@@ -24,7 +24,8 @@ class Price:
 
     `cached` is for prompt tokens read from the vendor's cache, `cache_write` for those written
     to it, `reasoning` for completion tokens of thinking; None: as all prompt tokens, as all
-    completion tokens.
+    completion tokens. `above` are the prices of calls with longer prompts: from how many tokens
+    on, and what they cost then.
     """
 
     prompt: float
@@ -32,26 +33,37 @@ class Price:
     cached: float | None = None
     cache_write: float | None = None
     reasoning: float | None = None
+    above: tuple[tuple[int, Price], ...] = ()
 
     def cost(self, usage: Usage) -> float:
         """Dollars for *usage*."""
+        price = self.of_prompt(usage.prompt_tokens)
         cached = min(usage.cached_tokens, usage.prompt_tokens)
         written = min(usage.cache_write_tokens, usage.prompt_tokens - cached)
         fresh = usage.prompt_tokens - cached - written
         thought = min(usage.reasoning_tokens, usage.completion_tokens)
         said = usage.completion_tokens - thought
         return (
-            fresh * self.prompt
-            + cached * _or(self.cached, self.prompt)
-            + written * _or(self.cache_write, self.prompt)
-            + said * self.completion
-            + thought * _or(self.reasoning, self.completion)
+            fresh * price.prompt
+            + cached * _or(price.cached, price.prompt)
+            + written * _or(price.cache_write, price.prompt)
+            + said * price.completion
+            + thought * _or(price.reasoning, price.completion)
         ) / 1000
+
+    def of_prompt(self, tokens: int) -> Price:
+        """The price of a call with a prompt of so many tokens."""
+        price = self
+        for more_than, dearer in self.above:
+            if tokens > more_than:
+                price = dearer
+        return price
 
     def at_most(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Dollars for so many tokens, when nothing is cheaper than it can be."""
-        prompt = max(self.prompt, self.cache_write or 0.0)
-        return (prompt_tokens * prompt + completion_tokens * self.dearest_completion) / 1000
+        price = self.of_prompt(prompt_tokens)
+        prompt = max(price.prompt, price.cache_write or 0.0)
+        return (prompt_tokens * prompt + completion_tokens * price.dearest_completion) / 1000
 
     @property
     def dearest_completion(self) -> float:
@@ -69,7 +81,7 @@ def published_prices() -> dict[str, dict[str, Price]]:
     import json
     from importlib.resources import files
 
-    text = (files(__package__) / "prices.json").read_text(encoding="utf-8")
+    text = (files("llmspell_providers") / "prices.json").read_text(encoding="utf-8")
     vendors: dict[str, dict[str, Any]] = json.loads(text)["vendors"]
     return {
         vendor: {model: _published(row) for model, row in table["models"].items()}
@@ -77,24 +89,31 @@ def published_prices() -> dict[str, dict[str, Price]]:
     }
 
 
-def _published(row: Mapping[str, float]) -> Price:
+def _published(row: Mapping[str, Any]) -> Price:
     """A row of the file, which is in dollars for a million, as vendors write them."""
-    values = {_FIELDS[key]: value / 1000 for key, value in row.items()}
-    return Price(**values)
+    above = tuple((int(tokens), _published(dearer)) for tokens, dearer in _above(row))
+    return _price({key: row[key] / 1000 for key in _KEYS if key in row}, above)
 
 
-_FIELDS = {
-    "input": "prompt",
-    "output": "completion",
-    "cached_input": "cached",
-    "cache_write": "cache_write",
-    "reasoning": "reasoning",
-}
-"""Keys in files, and what they are here."""
+def _price(dollars: Mapping[str, float], above: tuple[tuple[int, Price], ...] = ()) -> Price:
+    """The price of a row, by its keys in files."""
+    return Price(
+        dollars["input"],
+        dollars["output"],
+        dollars.get("cached_input"),
+        dollars.get("cache_write"),
+        dollars.get("reasoning"),
+        above,
+    )
 
-_DATED = re.compile(
-    r"([-@])(\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4}|latest|preview-\d{2}-\d{2,4}|\d{3})$"
-)
+
+def _above(row: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return sorted(row.get("above", {}).items(), key=lambda one: int(one[0]))
+
+
+_KEYS = ("input", "output", "cached_input", "cache_write", "reasoning")
+
+_DATED = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|latest|\d{3}|\d{2}-\d{4})$")
 
 
 class PriceList:
@@ -145,7 +164,9 @@ def read_pricing(provider: str, table: Any) -> dict[str, Price]:
 
 
 def _row(place: str, model: str, row: Any) -> Price:
-    values = cast("Mapping[str, Any]", row) if isinstance(row, Mapping) else {}
+    values: dict[str, Any] = {}
+    if isinstance(row, Mapping):
+        values = dict(cast("Mapping[str, Any]", row))
     needed = all(_dollars(values.get(key)) for key in ("input", "output"))
     if not needed or not all(_dollars(value) for value in values.values()):
         raise ConfigurationError(
@@ -153,11 +174,11 @@ def _row(place: str, model: str, row: Any) -> Price:
             hint=_example(place),
         )
     for key in values:
-        if key not in _FIELDS:
+        if key not in _KEYS:
             raise ConfigurationError(
-                f"unknown key '{place}.{model}.{key}'", hint=f"Known: {', '.join(_FIELDS)}"
+                f"unknown key '{place}.{model}.{key}'", hint=f"Known: {', '.join(_KEYS)}"
             )
-    return Price(**{_FIELDS[key]: float(value) for key, value in values.items()})
+    return _price({key: float(value) for key, value in values.items()})
 
 
 def _dollars(value: Any) -> bool:

@@ -149,7 +149,7 @@ def _fallback(reader: _Reader, value: Any) -> tuple[str, ...]:
         raise reader.wrong(
             "fallback", 'a list of models like ["anthropic/claude-sonnet-4-5"]', value
         )
-    models = cast("list[Any]", list(cast("list[Any]", value)))
+    models = list(cast("list[Any]", value))
     for model in models:
         if not isinstance(model, str):
             raise reader.wrong("fallback", "a list of texts", model)
