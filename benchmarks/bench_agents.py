@@ -27,8 +27,10 @@ from llmspell_core import (
     Usage,
 )
 from llmspell_kernel import MemoryLedger
+from llmspell_providers._pacing import Pace
 from llmspell_providers._prices import PriceList
-from llmspell_providers._wrappers import Ending, Priced, Recorded, Retrying
+from llmspell_providers._resilience import Resilience
+from llmspell_providers._wrappers import Guarded, wrapped
 from llmspell_utils import RetryPolicy
 
 ROUNDS = 2_000
@@ -56,13 +58,13 @@ class Providers(ProviderRegistry):
     """One provider, wrapped as the service wraps all."""
 
     def __init__(self) -> None:
-        inner = Retrying(Instant(), RetryPolicy())
-        self._provider = Recorded(Ending(Priced(inner, PriceList({}))))
+        inner = Guarded(Instant(), Resilience(), RetryPolicy(), PriceList({}), Pace("instant"))
+        self._provider = wrapped(inner)
 
     def list(self) -> list[ProviderInfo]:
         return []
 
-    def resolve(self, model, *, provider=None, base_url=None, api_key=None):
+    def resolve(self, model, *, provider=None, base_url=None, api_key=None, fallback=()):
         return self._provider, "m"
 
     def default(self) -> None:

@@ -6,8 +6,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 
 _RESOURCES = ("requests", "tokens", "input_tokens", "output_tokens")
 
@@ -65,6 +63,9 @@ class _Clock:
         """Seconds from the answer to *moment*, never negative."""
         base: float | None = None
         if self._date is not None:
+            # Late: it imports more than all the rest of this package.
+            from email.utils import parsedate_to_datetime
+
             try:
                 base = parsedate_to_datetime(self._date).timestamp()
             except ValueError:
@@ -146,6 +147,8 @@ def _moment(text: str | None, clock: _Clock) -> float | None:
     """A time in RFC 3339."""
     if not text:
         return None
+    from datetime import datetime
+
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
