@@ -11,6 +11,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Union, get_args, get_origin
 
 from llmspell_core._script import Exposure, script_names, twin_names
@@ -123,7 +124,7 @@ def takes_none(annotation: Any) -> bool:
 
 
 class _Names(dict[str, Any]):
-    """Names in annotations: the module's, else core's, else Any (imported for typing only)."""
+    """Names in annotations: the module's, else core's, else what it imports for typing only."""
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         super().__init__()
@@ -142,7 +143,30 @@ class _Names(dict[str, Any]):
             found = getattr(home, name, None)
             if found is not None:
                 return found
-        return Any
+        return _imported_for_typing(self._scope["__name__"], name)
+
+
+@cache
+def _imports_for_typing(module: str) -> Mapping[str, tuple[str, str]]:
+    """Name → module and name there, of what a module imports under ``if TYPE_CHECKING:``."""
+    import ast
+    from inspect import getsource
+
+    made: dict[str, tuple[str, str]] = {}
+    for node in ast.parse(getsource(sys.modules[module])).body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for each in node.body:
+                if isinstance(each, ast.ImportFrom) and each.module and not each.level:
+                    for alias in each.names:
+                        made[alias.asname or alias.name] = (each.module, alias.name)
+    return made
+
+
+def _imported_for_typing(module: str, name: str) -> Any:
+    from importlib import import_module
+
+    home = _imports_for_typing(module).get(name)
+    return Any if home is None else getattr(import_module(home[0]), home[1])
 
 
 def evaluated(annotation: Any, scope: Mapping[str, Any]) -> Any:

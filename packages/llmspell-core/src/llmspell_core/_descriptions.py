@@ -7,7 +7,7 @@ docstrings. The classes' modules are imported, and nothing is kept that a state 
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
 
@@ -133,8 +133,9 @@ class ObjectDescription:
         summary: The first sentence.
         doc: The docstring.
         members: Methods and fields in the order they were declared, inherited ones first.
-        other_fields: What further fields mean; empty if there are none.
-        other_names: The entry-point group that names such fields; empty if none does.
+        other_fields: The type of fields that no member is, where there are such; its
+            `registered` is the entry-point group that names them, if one does.
+        other_doc: What they are.
     """
 
     key: str
@@ -142,8 +143,8 @@ class ObjectDescription:
     summary: str
     doc: str
     members: tuple[MemberDescription, ...]
-    other_fields: str = ""
-    other_names: str = ""
+    other_fields: ValueType | None = None
+    other_doc: str = ""
 
     def member(self, name: str) -> MemberDescription | None:
         """The member that has *name* among its names or those of its twin."""
@@ -182,17 +183,27 @@ class GlobalDescription:
         return cast("dict[str, Any]", _plain(self))
 
 
-def describe_globals(plugins: PluginIndex) -> tuple[GlobalDescription, ...]:
-    """Every installed script global, sorted by name; third parties' like built-ins.
+def describe_globals(
+    plugins: PluginIndex, *, only: Iterable[str] | None = None
+) -> tuple[GlobalDescription, ...]:
+    """The installed script globals, sorted by name; third parties' like built-ins.
 
     Imports the modules that declare them and constructs nothing. One that cannot be imported,
     or whose name two distributions claim, says so in its `error`.
+
+    Args:
+        plugins: What is installed.
+        only: Names or aliases of the globals that are wanted; None is all.
     """
-    return tuple(describe_global(plugins, names) for names in grouped_globals(plugins))
+    wanted = None if only is None else set(only)
+    return tuple(
+        _described(plugins, names)
+        for names in grouped_globals(plugins)
+        if wanted is None or not wanted.isdisjoint(names)
+    )
 
 
-def describe_global(plugins: PluginIndex, names: Sequence[str]) -> GlobalDescription:
-    """One global, by its names as `grouped_globals` gives them."""
+def _described(plugins: PluginIndex, names: Sequence[str]) -> GlobalDescription:
     from llmspell_core._errors import PluginError
 
     name, *aliases = names
@@ -202,16 +213,14 @@ def describe_global(plugins: PluginIndex, names: Sequence[str]) -> GlobalDescrip
         cls: Any = plugins.load(GROUP, name)
         if getattr(cls, "__script_kind__", None) != "global":
             raise PluginError(f"'{name}' ({GROUP}) is not a class declared with script_global")
-        described = _Describer()
-        seen = described.object(cls)
-        handles = tuple(each for each in described.finish() if each.key != seen.key)
+        seen, *handles = describe_class(cls)
     except PluginError as error:
         owner = ("", "") if plugin is None else (plugin.distribution, plugin.version)
         empty = ObjectDescription(name, name, "", "", ())
         return GlobalDescription(name, tuple(aliases), *owner, empty, error=error.message)
     assert plugin is not None
     return GlobalDescription(
-        name, tuple(aliases), plugin.distribution, plugin.version, seen, handles
+        name, tuple(aliases), plugin.distribution, plugin.version, seen, tuple(handles)
     )
 
 
@@ -233,9 +242,13 @@ def grouped_globals(plugins: PluginIndex) -> list[tuple[str, ...]]:
     return [tuple(names) for names in groups.values()]
 
 
-def describe_class(cls: type) -> ObjectDescription:
-    """A class declared with `script_global` or `script_object`."""
-    return _Describer().object(cls)
+def describe_class(cls: type) -> tuple[ObjectDescription, ...]:
+    """A class declared with `script_global` or `script_object`, then those of the handles that
+    can come from it.
+    """
+    described = _Describer()
+    first = described.object(cls)
+    return (first, *(each for each in described.finish() if each.key != first.key))
 
 
 class _Describer:
@@ -256,18 +269,24 @@ class _Describer:
         """Describe *cls*."""
         key = _key(cls)
         about = read_docstring(cls.__doc__)
-        index = getattr(cls, "__script_index__", None)
+        index: Any = getattr(cls, "__script_index__", None)
         made = ObjectDescription(
             key,
             cls.__script_name__,
             about.summary,
             about.text,
             tuple(self._member(member, cls) for member in declared_members(cls)),
-            read_docstring(index.__doc__).text if index is not None else "",
-            getattr(cls, "__script_names__", ""),
+            None if index is None else self._other_fields(index, cls),
+            "" if index is None else read_docstring(index.__doc__).text,
         )
         self._done[key] = made
         return made
+
+    def _other_fields(self, index: Any, owner: type) -> ValueType:
+        """What ``__script_index__`` gives; named as the annotation of its key says."""
+        read = DeclaredMember("", ("",), (), None, index)
+        key = self.type(read.parameters()[0].annotation, owner)
+        return _changed(self.type(read.returns(), owner), registered=key.registered)
 
     def _member(self, member: DeclaredMember, owner: type) -> MemberDescription:
         about = read_docstring(member.function.__doc__)
