@@ -45,6 +45,7 @@ _REASONS = {
     "STOP_SEQUENCE": "stop",
     "MAX_TOKENS": "length",
     "TOOL_CALL": "tool_calls",
+    "ERROR_TOXIC": "content_filter",
 }
 _FAILED = {"ERROR": 500, "TIMEOUT": 504}
 
@@ -206,8 +207,10 @@ class CohereProvider(VendorProvider):
         return super().failure(status, complaint, reply, asked)
 
     def status_of(self, status: int, complaint: Complaint) -> int:
-        """A limit for a month does not pass by waiting."""
-        return 402 if status == 429 and "/ month" in complaint.words else status
+        """A limit for a month does not pass by waiting; 504 is a wait that was too long."""
+        if status == 429 and "/ month" in complaint.words:
+            return 402
+        return 408 if status == 504 else status
 
     def chat_call(self, request: ChatRequest, *, stream: bool) -> tuple[str, dict[str, Any]]:
         made = [_message(message, request.model) for message in request.messages]

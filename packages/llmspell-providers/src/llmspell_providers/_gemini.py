@@ -310,8 +310,10 @@ class GeminiProvider(VendorProvider):
         return code if isinstance(code, int) and 400 <= code < 600 else 500
 
     def status_of(self, status: int, complaint: Complaint) -> int:
-        """A wrong key is answered with 400."""
-        return 401 if status == 400 and "api key" in complaint.lower else status
+        """A wrong key is answered with 400, a deadline that passed with 504."""
+        if status == 400 and "api key" in complaint.lower:
+            return 401
+        return 408 if status == 504 else status
 
     def failure(
         self, status: int, complaint: Complaint, reply: Reply, asked: Asked

@@ -6,7 +6,6 @@ https://github.com/ollama/ollama/blob/main/docs/api.md
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -58,7 +57,6 @@ _ANSWER = 2048
 _MARGIN = 1.25
 _OUTSIDE = frozenset({"format", "keep_alive", "logprobs", "options", "think", "top_logprobs"})
 """Fields beside ``options``; all other defaults go into it."""
-_NUM_CTX = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
 
 def server_address(text: str) -> str:
@@ -226,11 +224,9 @@ class OllamaProvider(VendorProvider):
         return made
 
     def window(self, model: str) -> int | None:
-        """As configured, else the model's own length where it is known already, else 8,192."""
+        """As configured, else the model's own length once a longer prompt made it known."""
         configured = self.settings.options.get("context_window")
-        if isinstance(configured, int):
-            return configured
-        return self._lengths.get(model) or _LEAST
+        return configured if isinstance(configured, int) else self._lengths.get(model)
 
     async def chat(self, request: ChatRequest, context: ExecutionContext) -> ChatResponse:
         """One request, one JSON answer."""
@@ -296,7 +292,7 @@ class OllamaProvider(VendorProvider):
         configured = self.settings.options.get("context_window")
         if isinstance(configured, int):
             return configured
-        if "num_ctx" in self._own_options:
+        if not self._sized_by_need:
             return None
         model, own = request.model, self._lengths.get(request.model)
         need = int(prompt_tokens(request) * _MARGIN) + (request.max_tokens or _ANSWER)
@@ -308,12 +304,15 @@ class OllamaProvider(VendorProvider):
         return size if own is None else min(size, own)
 
     async def _measured(self, request: ChatRequest, context: ExecutionContext) -> None:
-        """Learn how much the model can hold, once, and see whether the prompt fits."""
+        """See whether the prompt fits; how much the model can hold is asked once, and only when
+        it matters.
+        """
         context.check()
-        if request.model not in self._lengths:
-            self._lengths[request.model] = await self._asked_length(request.model, context)
         asked = self.settled(request)
         size = self._context(asked) or count(self._own_options.get("num_ctx"))
+        if size > _LEAST and self._sized_by_need and request.model not in self._lengths:
+            self._lengths[request.model] = await self._asked_length(request.model, context)
+            size = self._context(asked) or size
         need = prompt_tokens(asked)
         if not size or need <= size:
             return
@@ -334,22 +333,22 @@ class OllamaProvider(VendorProvider):
             }
             bus.publish("provider.prompt_cut", told, context)
 
+    @property
+    def _sized_by_need(self) -> bool:
+        """Whether the configuration leaves the length to us."""
+        fixed = isinstance(self.settings.options.get("context_window"), int)
+        return not fixed and "num_ctx" not in self._own_options
+
     async def _asked_length(self, model: str, context: ExecutionContext) -> int | None:
         asked = Asked(model, context.now)
         try:
             value, _ = await self.fetch("POST", "/api/show", {"model": model}, asked=asked)
         except ProviderError as error:
-            if error.kind == "model_not_found":
-                raise
             # An old server, or a stand-in that has no such path: the chat may work all the same.
             _LOG.debug("no length of %s: %s", model, error)
             return None
         info: Any = value.get("model_info")
         facts = cast("dict[str, Any]", info) if isinstance(info, dict) else {}
-        # A model file may set it higher than the usual.
-        set_there = _NUM_CTX.search(str(value.get("parameters") or ""))
-        if set_there is not None:
-            self._grown.setdefault(model, int(set_there[1]))
         kind = facts.get("general.architecture")
         return count(facts.get(f"{kind}.context_length")) or None
 

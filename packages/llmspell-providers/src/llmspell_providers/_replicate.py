@@ -62,6 +62,12 @@ def _creation(model: str) -> tuple[str, dict[str, Any]]:
 
 
 def _address(media: Media) -> str:
+    if media.kind != "image":
+        raise ValidationError(
+            f"Replicate's language models take no media of type '{media.media_type}', "
+            "only pictures",
+            field="media",
+        )
     return media.url or f"data:{media.media_type};base64,{media.base64()}"
 
 
@@ -132,8 +138,11 @@ class ReplicateProvider(VendorProvider):
         return ReplicateDraft(request)
 
     def streamed_status(self, value: dict[str, Any]) -> int | None:
-        """A prediction has its own ``error``, read where it is waited for."""
-        return None if "status" in value or not value.get("error") else 500
+        """A problem has a number for its ``status``; a prediction has a word, and its ``error``
+        is read where it is waited for.
+        """
+        status = value.get("status")
+        return status if isinstance(status, int) and status >= 400 else None
 
     def chat_call(self, request: ChatRequest, *, stream: bool) -> tuple[str, dict[str, Any]]:
         if request.tools:

@@ -94,6 +94,7 @@ class ModelServer:
             self.vendor.models, self.vendor.only_models = tuple(models), True
         self.limits = limits
         self.calls: list[Call] = []
+        self.asides: list[Call] = []
         self.violations: list[str] = []
         self._strict = strict
         self._steps: dict[str, deque[Step]] = defaultdict(deque)
@@ -274,6 +275,9 @@ class ModelServer:
         except ShapeError as error:
             raise Refusal(str(error)) from None
         call.disconnected, call.answered = exchange.disconnected, exchange.answered
+        if call.operation in self.vendor.asides:
+            self.asides.append(call)
+            return call
         with self._arrived:
             self.calls.append(call)
             self._arrived.notify_all()

@@ -371,7 +371,7 @@ class Anthropic(Vendor):
         yield frame("start", "ping")
         for index, block in enumerate(self._blocks(reply)):
             part, empty, deltas = _grown(block, reply)
-            yield frame(part, "content_block_start", index=index, content_block=empty)
+            yield frame("start", "content_block_start", index=index, content_block=empty)
             for delta in deltas:
                 yield frame(part, "content_block_delta", index=index, delta=delta)
             yield frame("end", "content_block_stop", index=index)

@@ -98,8 +98,9 @@ EMBED: Shape = {
 class Cohere(Vendor):
     """The second version of Cohere's API as it is documented.
 
-    A reply with ``finish_reason="content_filter"`` ends with ``ERROR``, as Cohere has no other
-    word; the reasoning of a reply with tools is its plan.
+    A reply with ``finish_reason="content_filter"`` ends with ``ERROR_TOXIC``; the reasoning of a
+    reply with tools is its plan. Being made to call the only tool there is reads as being made to
+    call it by name.
     """
 
     name: ClassVar[str] = "cohere"
@@ -155,7 +156,11 @@ class Cohere(Vendor):
         if "tool_choice" in body and not body.get("tools"):
             raise ShapeError("tool_choice is only allowed with tools")
         _check_turns(body["messages"])
-        choice = {"REQUIRED": "required", "NONE": "none"}.get(body.get("tool_choice", ""))
+        names = tuple(tool["function"]["name"] for tool in body.get("tools") or ())
+        choice = "auto" if names else None
+        if "tool_choice" in body:
+            forced = names[0] if len(names) == 1 else "required"
+            choice = {"REQUIRED": forced, "NONE": "none"}[body["tool_choice"]]
         return Call(
             request,
             "chat",
@@ -163,7 +168,7 @@ class Cohere(Vendor):
             body["stream"],
             body,
             tuple(_message(message) for message in body["messages"]),
-            tuple(tool["function"]["name"] for tool in body.get("tools") or ()),
+            names,
             choice,
             form.get("json_schema"),
         )
@@ -192,7 +197,7 @@ class Cohere(Vendor):
 
     def _end(self, reply: Reply) -> dict[str, Any]:
         reasons = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool_calls": "TOOL_CALL"}
-        made: dict[str, Any] = {"finish_reason": reasons.get(reply.reason, "ERROR")}
+        made: dict[str, Any] = {"finish_reason": reasons.get(reply.reason, "ERROR_TOXIC")}
         if reply.usage is not None:
             numbers = {
                 "input_tokens": float(reply.usage.prompt_tokens),

@@ -108,8 +108,8 @@ class Ollama(Vendor):
     url_variable: ClassVar[str | None] = "OLLAMA_BASE_URL"
     stream_type: ClassVar[str] = "application/x-ndjson"
     statuses: ClassVar[dict[str, int]] = {"overloaded": 503}
+    asides: ClassVar[frozenset[str]] = frozenset({"show"})
     context_length: int = 32_768
-    parameters: str = ""
 
     def read(self, request: HttpRequest) -> Call:
         given = request.headers.get("authorization")
@@ -215,7 +215,6 @@ class Ollama(Vendor):
                 "llama.context_length": self.context_length,
             }
             return {
-                "parameters": self.parameters,
                 "details": {"family": "llama", "format": "gguf"},
                 "model_info": info,
                 "capabilities": ["completion", "tools"],
@@ -270,6 +269,12 @@ class Ollama(Vendor):
             "embeddings": [list(vector) for vector in vectors],
             "prompt_eval_count": usage.prompt_tokens,
         }
+
+
+def _kind(data: bytes) -> str:
+    """The kind of a picture, by its first bytes: Ollama is not told."""
+    kinds = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"GIF8": "image/gif"}
+    return next((kind for start, kind in kinds.items() if data.startswith(start)), "image/*")
 
 
 def _message(message: dict[str, Any]) -> Message:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from llmspell_core import Message
 from llmspell_testing._loopback import HttpRequest
 from llmspell_testing._scripted import Reply
+from llmspell_testing.vendors._openai import image_url_shape, read_media
 from llmspell_testing.vendors._shapes import Range, Shape, ShapeError, check
 from llmspell_testing.vendors._vendor import (
     Call,
@@ -34,8 +35,8 @@ _INPUT = {
     "top_p?": Range(0, 1),
     "seed?": int,
     "stop_sequences?": str,
-    "image?": str,
-    "images?": [str],
+    "image?": image_url_shape,
+    "images?": [image_url_shape],
 }
 CREATE: Shape = {
     "input": _INPUT,
@@ -70,6 +71,7 @@ class Replicate(Vendor):
     key_variable: ClassVar[str | None] = "REPLICATE_API_TOKEN"
     url_variable: ClassVar[str | None] = "REPLICATE_BASE_URL"
     statuses: ClassVar[dict[str, int]] = {"context_length": 422, "overloaded": 503}
+    asides: ClassVar[frozenset[str]] = frozenset({"account", "cancel", "create", "poll"})
 
     def __init__(self, *, key: str) -> None:
         super().__init__(key=key)
@@ -87,7 +89,7 @@ class Replicate(Vendor):
             return Call(request, "account")
         if request.method == "GET" and where == "/v1/collections/language-models":
             return Call(request, "models")
-        found = re.match(r"^/v1/(?:models|deployments)/([^/]+/[^/]+)/predictions$", where)
+        found = re.match(r"^/v1/(?:models|deployments)/(.+)/predictions$", where)
         if request.method == "POST" and (found or where == "/v1/predictions"):
             return self._create(request, found[1] if found else None)
         found = re.match(r"^/v1/(predictions|stream)/([^/]+)(/cancel)?$", where)
@@ -111,7 +113,9 @@ class Replicate(Vendor):
         if life is not None and ((got := _DURATION.match(life)) is None or int(got[1]) < 5):
             raise ShapeError(f"Cancel-After: {life} must be at least 5s")
         awaited = prefers is not None
-        messages = [Message("user", body["input"]["prompt"])]
+        pictures = [body["input"]["image"]] if "image" in body["input"] else []
+        media = tuple(read_media(url) for url in (*pictures, *body["input"].get("images", ())))
+        messages = [Message("user", body["input"]["prompt"], media=media)]
         if "system_prompt" in body["input"]:
             messages.insert(0, Message("system", body["input"]["system_prompt"]))
         call = Call(

@@ -162,6 +162,8 @@ class Vendor(ABC):
     key_variable: ClassVar[str | None] = None
     url_variable: ClassVar[str | None] = None
     stream_type: ClassVar[str] = "text/event-stream"
+    asides: ClassVar[frozenset[str]] = frozenset()
+    """Operations that a protocol needs beside those a test asks about."""
     statuses: ClassVar[Mapping[str, int]] = {}
     """Where the vendor's status differs from the usual one of `REFUSED`."""
 
