@@ -82,6 +82,28 @@ class Run:
         return result
 
 
+async def test_the_clock_for_durations_goes_on_where_it_stood(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, clock = Run(), [1000.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    seen: list[list[float]] = []
+
+    async def work(context: ExecutionContext) -> None:
+        seen.append([])
+        for number in range(4):
+            seen[-1].append(context.monotonic())
+            clock[0] += 1
+            if number == 1 and len(seen) == 1:
+                raise Killed
+
+    await run.begin(work)
+    # Hours later, on a machine that was started anew.
+    clock[0] = 5.0
+    await run.resume(work)
+    assert seen == [[1000.0, 1001.0], [1000.0, 1001.0, 1003.0, 1004.0]]
+
+
 async def test_a_killed_run_goes_on_where_it_stopped() -> None:
     run, world = Run(), World(c=[Killed(), "c"])
 

@@ -215,6 +215,26 @@ class Resuming(Replaying):
         self._by_place = {_place_of(effect.intent): effect for effect in known}
         run = ledger.run(run_id)
         self._ended_with = None if run is None else run.error
+        self._clock_gap: float | None = None
+
+    def _without_gap(self, produce: Callable[[], T]) -> Callable[[], T]:
+        """The clock for durations goes on where it stood: the time between the runs, and what a
+        restart of the machine did to the clock, belong to neither.
+        """
+        import time
+
+        if self._clock_gap is None:
+            read = [
+                from_canonical(effect.outcome.payload)
+                for effect in self._recorded.values()
+                if effect.intent.kind == "clock.monotonic"
+                and effect.outcome is not None
+                and effect.outcome.ok
+                and effect.outcome.payload is not None
+            ]
+            self._clock_gap = time.perf_counter() - max(read) if read else 0.0
+        gap: float = self._clock_gap
+        return lambda: cast("T", cast("Any", produce()) - gap)
 
     def _kept(self, failed: Effect) -> bool:
         """Whether the run went on after this error, rather than ended with it.
@@ -322,6 +342,8 @@ class Resuming(Replaying):
         if self.mismatch is not None:
             raise self.mismatch
         recorded = self._recorded.get(intent.key)
+        if kind == "clock.monotonic":
+            produce = self._without_gap(produce)
         if recorded is None:
             return self._note(intent, produce)
         outcome = recorded.outcome

@@ -31,12 +31,21 @@ from llmspell_kernel._engines import engine_name, make_engine
 from llmspell_kernel._execution import Execution
 from llmspell_kernel._launch import Launch, recordable
 from llmspell_kernel._run_rules import in_progress
-from llmspell_kernel._settings import RuntimeConfig
+from llmspell_kernel._settings import BudgetConfig, RuntimeConfig
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from llmspell_core import Input, Output, RunLedger, ScriptState, Secrets
+    from llmspell_core import (
+        ApprovalPolicy,
+        Budget,
+        BudgetLimits,
+        Input,
+        Output,
+        RunLedger,
+        ScriptState,
+        Secrets,
+    )
 
 _CLOSING_SECONDS = 5.0
 
@@ -50,7 +59,8 @@ class _Job:
     """
 
     __slots__ = (
-        "data", "execution", "fresh", "launch", "opened", "policy", "run", "services", "state",
+        "approval", "data", "execution", "fresh", "launch", "opened", "policy", "run", "services",
+        "state",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +73,9 @@ class _Job:
         *,
         fresh: bool = False,
         data: Mapping[str, Any] | None = None,
+        approval: ApprovalPolicy | None = None,
     ) -> None:
+        self.approval = approval
         self.data = data or {}
         self.execution = execution
         self.launch = launch
@@ -140,6 +152,8 @@ class Kernel:
         record: bool = False,
         timeout_seconds: float | None = None,
         data: Mapping[str, Any] | None = None,
+        budget: BudgetLimits | None = None,
+        approval: ApprovalPolicy | None = None,
     ) -> Execution:
         """Start a script.
 
@@ -153,6 +167,9 @@ class Kernel:
             timeout_seconds: How long it may take; None: ``runtime.script_timeout_seconds``.
                 ``runtime.security.max_execution_time_ms``, where set, bounds both.
             data: What components find in the context's ``data``; it is not recorded.
+            budget: What it and all it starts may spend on models; a limit that is None here is
+                that of ``[runtime.budget]``, where there is one.
+            approval: Who is asked before calls that cannot be taken back.
 
         Raises:
             NotFoundError, ConfigurationError: for an engine that is not installed. All that
@@ -168,13 +185,16 @@ class Kernel:
             tenant=_tenant(self.services),
             settings=recordable(self.services.config, self.services.secrets) if record else {},
             home=self.services.config.home if record else "",
+            budget=_budget(self.services.config, budget),
         )
         if not record:
-            return self._enqueue(_Job(Execution(name), launch, self.services, data=data))
+            job = _Job(Execution(name), launch, self.services, data=data, approval=approval)
+            return self._enqueue(job)
         run = RunRecord(new_id(), source.path or source.name, time.time(), pid=os.getpid())
         policy = Recording(self.services.ledger, run.run_id, secrets=self.services.secrets)
         execution = Execution(name, run.run_id)
-        return self._enqueue(_Job(execution, launch, self.services, policy, run, data=data))
+        job = _Job(execution, launch, self.services, policy, run, data=data, approval=approval)
+        return self._enqueue(job)
 
     def replay(self, run_id: str) -> Execution:
         """Run a recorded run again, from the recording alone: every effect returns what was
@@ -197,7 +217,14 @@ class Kernel:
         execution = Execution(launch.engine, run.run_id)
         return self._enqueue(_Job(execution, launch, services, policy, fresh=True))
 
-    def resume(self, run_id: str, *, repeat_irreversible: bool = False) -> Execution:
+    def resume(
+        self,
+        run_id: str,
+        *,
+        repeat_irreversible: bool = False,
+        data: Mapping[str, Any] | None = None,
+        approval: ApprovalPolicy | None = None,
+    ) -> Execution:
         """Go on with a run that failed, was cancelled or whose process died: what has an outcome
         is not done again, the rest is done and added to the same run. A completed run is
         replayed. Secrets, which are never recorded, come from the present settings.
@@ -206,6 +233,8 @@ class Kernel:
             run_id: The run's id, or an unambiguous beginning of it.
             repeat_irreversible: Do again what was begun, cannot be taken back, and of which
                 nobody knows whether it happened.
+            data: As for `execute`.
+            approval: As for `execute`.
 
         Raises:
             NotFoundError: for an unknown run.
@@ -234,7 +263,10 @@ class Kernel:
         )
         again = RunRecord(run.run_id, run.script, run.started_at, pid=os.getpid())
         execution = Execution(launch.engine, run.run_id)
-        return self._enqueue(_Job(execution, launch, services, policy, again, fresh=True))
+        job = _Job(
+            execution, launch, services, policy, again, fresh=True, data=data, approval=approval
+        )
+        return self._enqueue(job)
 
     def _recorded(self, run_id: str) -> RunRecord:
         run = self.services.ledger.run(run_id)
@@ -291,9 +323,12 @@ class Kernel:
                 deadline=Deadline(launch.timeout_seconds),
                 cancel=job.execution.cancel,
                 data={**_place(launch.source), **job.data},
+                approval=job.approval,
             )
             if job.policy is not None:
                 launch.observe(context)
+            if launch.budget is not None:
+                context.budget = _wallet(launch.budget, context)
             future = self._state(job).submit(launch.source, context, launch.arguments)
         except BaseException as error:
             # Whatever it is, the one who waits for the execution must hear of it.
@@ -428,6 +463,25 @@ def _time_limit(config: Config, asked: float | None) -> float:
     # A default of the policy must not shorten what somebody set: only a set value bounds.
     most = config.get("runtime.security.max_execution_time_ms")
     return seconds if most is None else min(seconds, most / 1000)
+
+
+def _budget(config: Config, asked: BudgetLimits | None) -> Mapping[str, Any] | None:
+    """The limits of *asked*, and where it has none those of the configuration."""
+    if asked is None and config.get("runtime.budget") is None:
+        return None
+    usual = config.section("runtime.budget", BudgetConfig)
+    names = ("tokens", "cost", "calls", "seconds")
+    made = {name: getattr(asked, name, None) or getattr(usual, name) for name in names}
+    if all(value is None for value in made.values()):
+        return None
+    unset = config.get("runtime.budget.soft") is None
+    return {**made, "soft": asked.soft if asked is not None and unset else usual.soft}
+
+
+def _wallet(limits: Mapping[str, Any], context: ExecutionContext) -> Budget:
+    from llmspell_core import Budget, BudgetLimits
+
+    return Budget(BudgetLimits(**limits), started=context.monotonic())
 
 
 def _tenant(services: Services) -> str | None:

@@ -14,12 +14,14 @@ _KINDS = ("configuration", "script.source", "script.arguments", "execution")
 
 
 class Launch:
-    """A script with its arguments, engine, tenant, time limit (seconds) and settings, the
-    last without secrets (`recordable`), and only where they are recorded.
+    """A script with its arguments, engine, tenant, time limit (seconds), budget (the fields of
+    `BudgetLimits`, None: no limit) and settings, the last without secrets (`recordable`), and
+    only where they are recorded.
     """
 
     # Not a dataclass: making one costs a millisecond of every start.
-    __slots__ = ("arguments", "engine", "home", "settings", "source", "tenant", "timeout_seconds")
+    __slots__ = ("arguments", "budget", "engine", "home", "settings", "source", "tenant",
+                 "timeout_seconds")  # fmt: skip
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class Launch:
         tenant: str | None,
         settings: Mapping[str, Any],
         home: str,
+        budget: Mapping[str, Any] | None = None,
     ) -> None:
         self.source = source
         self.arguments = arguments
@@ -39,6 +42,7 @@ class Launch:
         self.tenant = tenant
         self.settings = settings
         self.home = home
+        self.budget = budget
 
     def observe(self, context: ExecutionContext) -> None:
         """Write it at the head of the run, or in a replay take the place of what was written."""
@@ -64,6 +68,7 @@ class Launch:
                 "engine": self.engine,
                 "tenant": self.tenant,
                 "timeout_seconds": self.timeout_seconds,
+                "budget": None if self.budget is None else dict(self.budget),
             },
         )
 

@@ -1,4 +1,4 @@
-"""The configuration section `runtime`."""
+"""The configuration sections `runtime` and `runtime.budget`."""
 
 from __future__ import annotations
 
@@ -23,4 +23,19 @@ class RuntimeConfig:
         env=("LLMSPELL_SCRIPT_TIMEOUT_SECONDS",),
         unit="seconds",
         above_zero=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetConfig:
+    """What each execution may spend on models; what is not set is not limited."""
+
+    cost: float | None = setting(None, help="US dollars", above_zero=True)
+    tokens: int | None = setting(None, help="Tokens, prompts and answers together", above_zero=True)
+    calls: int | None = setting(None, help="Model calls", above_zero=True)
+    seconds: float | None = setting(
+        None, help="From the start of the execution", unit="seconds", above_zero=True
+    )
+    soft: float = setting(
+        0.8, help="The part of a limit from which on agents are told to finish", above_zero=True
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,8 +20,6 @@ from llmspell_utils import closing
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext
-
-_LOG = logging.getLogger("llmspell.providers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,9 @@ class _Failures:
         if not (_others_may_help(error) or (not first and _out_of_the_question(error))):
             raise error
         self._all.append((text, error))
-        _LOG.warning("%s cannot answer: %s", text, error.message)
+        import logging
+
+        logging.getLogger("llmspell.providers").warning("%s cannot answer: %s", text, error.message)
 
     def whole(self) -> LLMSpellError:
         """The error when all failed: the first one's, with those of the others."""
