@@ -223,8 +223,9 @@ class Resuming(Replaying):
         """
         import time
 
-        if self._clock_gap is None:
-            read = [
+        gap = self._clock_gap
+        if gap is None:
+            read: list[float] = [
                 from_canonical(effect.outcome.payload)
                 for effect in self._recorded.values()
                 if effect.intent.kind == "clock.monotonic"
@@ -232,8 +233,7 @@ class Resuming(Replaying):
                 and effect.outcome.ok
                 and effect.outcome.payload is not None
             ]
-            self._clock_gap = time.perf_counter() - max(read) if read else 0.0
-        gap: float = self._clock_gap
+            gap = self._clock_gap = time.perf_counter() - max(read) if read else 0.0
         return lambda: cast("T", cast("Any", produce()) - gap)
 
     def _kept(self, failed: Effect) -> bool:
