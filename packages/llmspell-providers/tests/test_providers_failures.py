@@ -113,6 +113,9 @@ async def test_an_error_status_is_a_typed_error(
     text = json.dumps(body)
     head = f"HTTP/1.1 {status} X\r\ncontent-length: {len(text)}\r\nx-request-id: r1\r\n\r\n"
     server.answer(head.encode() + text.encode())
+    if status == 404:
+        # The names there are, to find the nearest.
+        server.answer_json({"data": []})
     error = await failure(f"{server.url}/v1", stream=stream)
     assert type(error) is cls
     assert isinstance(error, ProviderError)
@@ -195,7 +198,7 @@ async def test_a_web_page_is_named_as_one(server: LoopbackServer) -> None:
         ("<html><title>Hello</title></html>", "text/html", "a web page: Hello instead of"),
         ("this is not JSON", "application/json", "not JSON: 'this is not JSON'"),
         ("", "application/json", "not JSON: ''"),
-        ("[]", "application/json", "expected a JSON object, got list"),
+        ("[]", "application/json", "the answer is list, not an object"),
         ("{}", "application/json", "no 'choices'"),
         ('{"choices": []}', "application/json", "the answer is empty"),
         ('{"choices": [{"message": "text"}]}', "application/json", "'message' is str"),
@@ -204,7 +207,7 @@ async def test_a_web_page_is_named_as_one(server: LoopbackServer) -> None:
         (
             '{"choices": [{"message": {"tool_calls": [5]}}]}',
             "application/json",
-            "a tool call is not an object",
+            "an entry of 'tool_calls' is int, not an object",
         ),
         (
             '{"choices": [{"message": {"tool_calls": [{"id": "x"}]}}]}',
@@ -454,9 +457,16 @@ async def test_a_server_that_repeats_the_key_does_not_make_us_show_it(
 
 async def test_credentials_in_the_address_are_not_shown(server: LoopbackServer) -> None:
     server.answer(RESET)
-    error = await failure(server.url.replace("//", "//user:hunter2secret@"))
+    server.answer(RESET)
+    address = server.url.replace("//", "//user:hunter2secret@")
+    error = await failure(address)
     assert "hunter2secret" not in str(error)
     assert "127.0.0.1" in str(error)
+    await failure(address, api_key=None)
+    assert [request.headers["authorization"] for request in server.requests] == [
+        f"Bearer {KEY}",
+        "Basic dXNlcjpodW50ZXIyc2VjcmV0",
+    ]
 
 
 async def test_a_text_that_cannot_be_encoded_is_sent_all_the_same(server: LoopbackServer) -> None:

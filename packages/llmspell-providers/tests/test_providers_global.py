@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from llmspell_core import ChatRequest, ExecutionContext, Message, Plugin, ProviderSettings, Record
-from llmspell_providers import OpenAIProvider, ProviderGlobal, ProviderService
+from llmspell_core import ExecutionContext, Plugin, Record
+from llmspell_providers import ProviderGlobal, ProviderService
 from llmspell_testing import (
     HostDouble,
     LedgerDouble,
@@ -84,20 +84,3 @@ async def test_a_replay_sees_the_providers_of_the_run() -> None:
 
     first, second = await recorded_and_replayed(work, LedgerDouble())
     assert first == second == ["local", "openai"]
-
-
-async def test_newer_models_get_the_limit_under_its_new_name() -> None:
-    from llmspell_providers._wire import request_body
-
-    for model, vendor, field in (
-        ("gpt-5-mini", True, "max_completion_tokens"),
-        ("o3", True, "max_completion_tokens"),
-        ("gpt-4o", True, "max_tokens"),
-        ("o3", False, "max_tokens"),
-    ):
-        request = ChatRequest(model, (Message("user", "x", name="u"),), max_tokens=5)
-        body = request_body(request, {}, stream=False, vendor=vendor)
-        assert body[field] == 5
-        assert len(body.keys() & {"max_tokens", "max_completion_tokens"}) == 1
-    made = OpenAIProvider(ProviderSettings("openai", "openai"), make_services())
-    assert made.name == "openai"

@@ -84,7 +84,7 @@ VENDORS: dict[str, Vendor] = {
         "COHERE_API_KEY",
         "https://api.cohere.com",
         "COHERE_BASE_URL",
-        models=("command", "command-light", "command-nightly"),
+        models=("command-a-03-2025", "command-r-08-2024", "command-r7b-12-2024"),
         compatible=False,
         description="Command models, made for retrieval",
         features=("retrieval_augmented", "search", "embeddings"),
@@ -116,7 +116,7 @@ VENDORS: dict[str, Vendor] = {
         "GEMINI_API_KEY",
         "https://generativelanguage.googleapis.com",
         "GEMINI_BASE_URL",
-        models=("gemini-2.5-flash", "gemini-2.5-pro"),
+        models=("gemini-2.5-flash", "gemini-2.5-pro", "gemini-3.8-flash"),
         compatible=False,
         description="Google's Gemini models",
         multimodal=True,
@@ -288,7 +288,13 @@ _CONTEXT = {
         ("claude-", 200_000),
         ("", 100_000),
     ),
-    "gemini": (("", 1_048_576),),
+    "cohere": (
+        ("command-a-reasoning", 256_000),
+        ("command-a-vision", 128_000),
+        ("command-a", 256_000),
+        ("command-r", 128_000),
+    ),
+    "gemini": (("gemini-pro", 32_768), ("gemini-", 1_048_576), ("", 1_048_576)),
     "ollama": (("", 8_192),),
     "openai": (
         ("gpt-3.5-turbo", 16_384),
@@ -305,13 +311,11 @@ _CONTEXT = {
 }
 
 
-
-
 def known_window(provider_type: str, model: str | None) -> int | None:
     """The context window of *model*, as far as it is known by its name."""
     for beginning, tokens in _CONTEXT.get(canonical(provider_type), ()):
-        if (model or "").startswith(beginning):
-            return tokens if beginning or len(_CONTEXT[canonical(provider_type)]) == 1 else None
+        if beginning and (model or "").startswith(beginning):
+            return tokens
     return None
 
 

@@ -258,8 +258,9 @@ def _cost(fields: dict[str, Any]) -> float | None:
     ticks: Any = fields.get("cost_in_usd_ticks")
     if told is None and isinstance(ticks, int):
         told = ticks / 1e10
-    number = isinstance(told, int | float) and not isinstance(told, bool)
-    return float(told) if number and told >= 0 else None
+    if isinstance(told, bool) or not isinstance(told, int | float) or told < 0:
+        return None
+    return float(told)
 
 
 def _text(content: Any) -> tuple[str, str]:

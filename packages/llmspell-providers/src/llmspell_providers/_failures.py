@@ -190,18 +190,18 @@ def http_failure(
     said = f"HTTP {status}: {complaint.words}"
     more: dict[str, Any] = {"status_code": status, "request_id": request_id}
     status = means or status
-    if status in (401, 403):
-        return peer.error(
-            "auth",
-            f"refused the API key or the access ({said})",
-            hint=f"Check the key of provider '{peer.name}' and what it may use.",
-            **more,
-        )
     if status == 402 or (status in (403, 429) and _SPENT.search(complaint.lower)):
         return peer.error(
             "quota",
             f"has no quota left for this account ({said})",
             hint="Check plan and billing at the provider, or choose another provider.",
+            **more,
+        )
+    if status in (401, 403):
+        return peer.error(
+            "auth",
+            f"refused the API key or the access ({said})",
+            hint=f"Check the key of provider '{peer.name}' and what it may use.",
             **more,
         )
     if status == 429:
@@ -217,7 +217,7 @@ def http_failure(
         )
     if status == 404:
         return _not_found(peer, model, said, complaint, more)
-    if status == 409 or status >= 500:
+    if status in (409, 498) or status >= 500:  # 498: Groq has no capacity
         return peer.error("server", said, retry_after=retry_after(headers, now), **more)
     return _refused(peer, model, said, complaint, more)
 
@@ -296,44 +296,73 @@ def missing_key(peer: Peer, variable: str | None, wanted: str | None) -> Missing
     )
 
 
+_TIMEOUTS = {"ServerTimeoutError", "ConnectionTimeoutError", "SocketTimeoutError"}
+_PROXIES = {"ClientProxyConnectionError", "ClientHttpProxyError"}
+_NOT_HTTP = {"ClientResponseError", "BadHttpMessage", "BadStatusLine", "LineTooLong"}
+_HUNG_UP = {"ServerDisconnectedError", "ClientOSError", "ConnectionResetError"}
+
+
 def transport_failure(peer: Peer, error: BaseException, *, started: bool) -> LLMSpellError:
-    """The error for an `httpx.HTTPError`. *started*: the answer's headers had arrived."""
+    """The error for an `httpx.HTTPError` or an `aiohttp.ClientError`. *started*: the answer's
+    headers had arrived.
+
+    What happened is told by the causes: httpx's words for what aiohttp met are not always right.
+    """
     import httpx
 
-    causes = list(_chain(error))
+    for cause in _chain(error):
+        _forget_headers(cause)
+    words = peer.redact(str(error) or type(error).__name__)
     if started:
-        return peer.cut(str(error) or type(error).__name__).with_source(error)
-    for cause in causes:
-        if type(cause).__name__ == "SSLCertVerificationError":
-            return NetworkError(
-                f"{peer.label} at {peer.address}: the certificate cannot be trusted: {cause}",
-                retryable=False,
-                hint="For a private authority set SSL_CERT_FILE to its certificate.",
-                source=error,
-            )
-        if type(cause).__name__ == "gaierror":
-            return NetworkError(
-                f"{peer.label}: the host of {peer.address} cannot be found: {cause}",
-                hint="Check the address and the network connection.",
-                source=error,
-            )
-    if isinstance(error, httpx.TimeoutException):
+        return peer.cut(words).with_source(error)
+    causes = {type(cause).__name__: cause for cause in _chain(error)}
+    where = f"{peer.label} at {peer.address}"
+    hint = "Is the server running, and the address right?"
+    retryable = True
+    if cause := causes.get("SSLCertVerificationError"):
+        words = f"{where}: the certificate cannot be trusted: {cause}"
+        hint = (
+            f"For a private authority set SSL_CERT_FILE or providers.{peer.name}.ca_file to its "
+            "certificate."
+        )
+        retryable = False
+    elif cause := causes.get("gaierror"):
+        words = f"{peer.label}: the host of {peer.address} cannot be found: {cause}"
+        hint = "Check the address and the network connection."
+    elif causes.keys() & _PROXIES:
+        words = f"{where}: the proxy does not let the call through: {words}"
+        hint = f"Check HTTP_PROXY, HTTPS_PROXY, NO_PROXY and providers.{peer.name}.proxy."
+    elif causes.keys() & _TIMEOUTS:
         return LLMTimeoutError(
-            f"{peer.label} at {peer.address} could not be reached in time",
+            f"{where} could not be reached in time",
             operation="connect",
             details={"provider": peer.name},
         )
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+    elif isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return ConfigurationError(
             peer.redact(f"{peer.label} cannot be asked at '{peer.address}': {error}"),
             hint=f"Check providers.{peer.name}.base_url; write it as https://host/v1.",
         )
-    words = str(error) or type(error).__name__
-    return NetworkError(
-        peer.redact(f"{peer.label} at {peer.address} cannot be reached: {words}"),
-        hint="Is the server running, and the address right?",
-        source=error,
-    )
+    elif causes.keys() & _NOT_HTTP:
+        words = f"{where} does not speak HTTP: {words}"
+    elif causes.keys() & _HUNG_UP:
+        words = f"{where} hung up without an answer: {words}"
+    else:
+        words = f"{where} cannot be reached: {words}"
+    return NetworkError(words, retryable=retryable, hint=hint, source=error)
+
+
+def _forget_headers(error: BaseException) -> None:
+    """Aiohttp keeps the request with some of its errors, and shows the key in their repr."""
+    import aiohttp
+    from multidict import CIMultiDict, CIMultiDictProxy
+
+    if isinstance(error, aiohttp.ClientResponseError):
+        told = error.request_info
+        error.request_info = aiohttp.RequestInfo(
+            told.url, told.method, CIMultiDictProxy(CIMultiDict[str]()), told.real_url
+        )
+        error.args = (error.request_info, error.history)
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
@@ -357,3 +386,17 @@ def address_password(url: str) -> str | None:
     """The password in *url*, if there is one."""
     host = url.partition("//")[2].partition("/")[0]
     return host.rpartition("@")[0].partition(":")[2] or None
+
+
+def credentials_of(url: str) -> str | None:
+    """The value of ``Authorization`` for the credentials in *url*, if there are any."""
+    from base64 import b64encode
+    from urllib.parse import unquote
+
+    host = url.partition("//")[2].partition("/")[0]
+    told, at, _ = host.rpartition("@")
+    if not at:
+        return None
+    user, _, password = told.partition(":")
+    pair = f"{unquote(user)}:{unquote(password)}".encode()
+    return f"Basic {b64encode(pair).decode('ascii')}"

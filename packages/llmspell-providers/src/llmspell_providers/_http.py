@@ -1,18 +1,28 @@
-"""The one module that knows httpx: opening a client, sending, reading with an end to each wait."""
+"""The one module that knows httpx: opening a client, sending, reading with an end to each wait.
+
+httpx sends over aiohttp: its own pool looks at every connection for every request, and with two
+hundred calls at once takes a hundred times as long as they need.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from llmspell_core import ConfigurationError, OpenOnce
 from llmspell_providers._failures import Peer, transport_failure
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
+
+_KEPT_SECONDS = 30.0
 
 MOST_BYTES = 64_000_000
 """An answer longer than this is not one."""
@@ -117,25 +127,47 @@ def _too_slow(peer: Peer, clock: _Clock, waited_for: str) -> Exception:
 class HttpClient:
     """Connections to one provider, opened at the first call and kept.
 
-    Proxies and certificate authorities come from the environment (``HTTPS_PROXY``,
-    ``SSL_CERT_FILE``), as httpx reads them. Redirects are not followed: they would take the key
-    elsewhere.
+    Proxies come from *proxy*, else from ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and
+    ``NO_PROXY``; certificate authorities are the usual ones, or those of ``SSL_CERT_FILE`` and
+    ``SSL_CERT_DIR``, and those in *ca_file* besides. Redirects are not followed: they would take
+    the key elsewhere.
     """
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, *, proxy: str | None = None, ca_file: str | None = None) -> None:
         self._peer = peer
+        self._proxy = proxy
+        self._ca_file = ca_file
         self._client: OpenOnce[httpx.AsyncClient] = OpenOnce(
             f"provider '{peer.name}'", self._open, self._close
         )
 
     async def _open(self) -> httpx.AsyncClient:
-        def make() -> httpx.AsyncClient:
-            import httpx
+        # Importing httpx and aiohttp and reading the certificates takes a fifth of a second.
+        return await asyncio.to_thread(self._make)
 
-            return httpx.AsyncClient(limits=httpx.Limits(max_connections=None))
+    def _make(self) -> httpx.AsyncClient:
+        import httpx
+        from httpx_aiohttp import HttpxAiohttpClient
 
-        # Importing httpx and reading the certificates takes a tenth of a second.
-        return await asyncio.to_thread(make)
+        place = f"providers.{self._peer.name}"
+        environment = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        try:
+            authorities = _authorities(self._ca_file, environment)
+        except OSError as error:
+            source = f"{place}.ca_file '{self._ca_file}'" if self._ca_file else "SSL_CERT_FILE"
+            raise ConfigurationError(
+                f"the certificate authorities in {source} cannot be read: {error}",
+                hint="It must be a file of certificates in PEM form.",
+            ) from error
+        try:
+            return HttpxAiohttpClient(
+                # Zero is aiohttp's word for "as many as there are calls".
+                limits=httpx.Limits(max_connections=0, keepalive_expiry=_KEPT_SECONDS),
+                verify=authorities,
+                proxy=self._proxy,
+            )
+        except (ValueError, httpx.InvalidURL) as error:
+            raise _bad_proxy(self._peer, self._proxy) from error
 
     async def _close(self, client: httpx.AsyncClient) -> None:
         await client.aclose()
@@ -150,6 +182,7 @@ class HttpClient:
             NetworkError, LLMTimeoutError, ConfigurationError: when none came.
         """
         client = await self._client.get()
+        import aiohttp
         import httpx
 
         clock = _Clock(waits)
@@ -167,8 +200,12 @@ class HttpClient:
             ) from error
         except TimeoutError:
             raise _too_slow(self._peer, clock, "answer") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
             raise transport_failure(self._peer, error, started=False) from error
+        except ValueError as error:
+            if "proxies are supported" not in str(error):
+                raise
+            raise _bad_proxy(self._peer, self._proxy) from error
         try:
             yield Reply(response, self._peer, clock)
         finally:
@@ -177,3 +214,24 @@ class HttpClient:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+@lru_cache(maxsize=8)
+def _authorities(ca_file: str | None, environment: tuple[str | None, str | None]) -> ssl.SSLContext:
+    """Whom to trust. Reading the authorities takes tens of milliseconds, so that providers share
+    them; *environment* is what httpx reads itself.
+    """
+    import httpx
+
+    made = httpx.create_ssl_context()
+    if ca_file is not None:
+        made.load_verify_locations(cafile=os.path.expanduser(ca_file))
+    return made
+
+
+def _bad_proxy(peer: Peer, proxy: str | None) -> ConfigurationError:
+    where = f"'providers.{peer.name}.proxy'" if proxy else "ALL_PROXY, HTTP_PROXY or HTTPS_PROXY"
+    return ConfigurationError(
+        f"the proxy in {where} cannot be used",
+        hint="Write it as http://host:port or https://host:port; SOCKS is not supported.",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from llmspell_core import (
@@ -147,8 +148,8 @@ class OpenAIProvider(VendorProvider):
     def streamed_status(self, value: dict[str, Any]) -> int | None:
         """An error stands at the top, in a failed response, in a choice, or in ``x_groq``."""
         error: Any = value.get("error")
-        if value.get("type") == "error" and not error:
-            error = value
+        if not error and "error" in (value.get("type"), value.get("object")):
+            error = dict(value)
         for key in ("response", "x_groq"):
             inner: Any = value.get(key)
             if not error and isinstance(inner, dict):
@@ -195,7 +196,8 @@ class OpenAIProvider(VendorProvider):
             asked = Asked(request.model, context.now)
             path = self.url_of("embeddings", request.model)
             value, reply = await self.fetch("POST", path, body, asked=asked)
-            vectors += self.reading(lambda v=value, n=len(texts): _vectors(v, n), reply)
+            read = partial(_vectors, value, len(texts))
+            vectors += self.reading(read, reply)
             model = str(value.get("model") or model)
             told: Any = value.get("usage")
             fields = cast("dict[str, Any]", told) if isinstance(told, dict) else None
@@ -226,7 +228,7 @@ class OpenAIProvider(VendorProvider):
 
     async def _refused_check(self) -> None:
         """A request that can only be refused: of interest is whether for its key or its body."""
-        body = {"model": self.settings.default_model or "none", "messages": []}
+        body: dict[str, Any] = {"model": self.settings.default_model or "none", "messages": []}
         try:
             await self.fetch("POST", self.url_of("chat/completions", ""), body)
         except ProviderError as error:
@@ -240,7 +242,7 @@ def _vectors(value: dict[str, Any], wanted: int) -> list[tuple[float, ...]]:
     made = [tuple(cast("list[float]", row.get("embedding") or ())) for row in rows]
     if len(made) != wanted or not all(made):
         raise MalformedAnswer(f"{len([v for v in made if v])} vectors for {wanted} texts")
-    if not all(isinstance(number, int | float) for vector in made for number in vector):
+    if not all(isinstance(number, int | float) for v in made for number in cast("Any", v)):
         raise MalformedAnswer("a vector has something that is no number")
     return made
 

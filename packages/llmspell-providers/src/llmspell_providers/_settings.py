@@ -200,6 +200,9 @@ def read_entry(name: str, values: Mapping[str, Any] | None) -> Entry:
     at_home = own is not None or base_url is None
     api_key = _read_key(table, strong, weak, vendor if at_home else None)
     defaults = table.table("defaults")
+    for key in ("proxy", "ca_file"):
+        if (text := table.text(key)) is not None:
+            table.rest[key] = text
     for key in ("temperature", "max_tokens"):
         if key in table.rest:
             defaults[key] = table.rest.pop(key)

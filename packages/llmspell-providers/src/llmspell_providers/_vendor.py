@@ -22,13 +22,14 @@ from llmspell_core import (
     ProviderSettings,
     nearest,
 )
-from llmspell_providers._catalogue import VENDORS, max_context_tokens
+from llmspell_providers._catalogue import VENDORS, known_window
 from llmspell_providers._draft import Draft, FilteredAnswer, MalformedAnswer, table
 from llmspell_providers._failures import (
     Complaint,
     Peer,
     address_password,
     complaint_of,
+    credentials_of,
     http_failure,
     missing_key,
     read_complaint,
@@ -83,15 +84,18 @@ class VendorProvider(Provider):
         home = self.address(known.base_url or "")
         self.base_url = self.address(settings.base_url) if settings.base_url else home
         self.at_home = self.base_url == home
+        self._credentials = credentials_of(self.base_url)
         self.key = (settings.api_key or "").strip() or None
         label = known.label if settings.name == self.kind else settings.name
         services.secrets.add(self.key)
         services.secrets.add(address_password(self.base_url))
-        shown = shown_address(self.base_url) or ""
+        self.base_url = shown = shown_address(self.base_url) or ""
         self.peer = Peer(self.name, label, shown, services.secrets.redact)
         self.defaults = self.table_option("defaults")
         self._usual = {name: self.defaults.pop(name) for name in _SETTINGS if name in self.defaults}
-        self._client = HttpClient(self.peer)
+        proxy, ca_file = self._text_option("proxy"), self._text_option("ca_file")
+        services.secrets.add(address_password(proxy or ""))
+        self._client = HttpClient(self.peer, proxy=proxy, ca_file=ca_file)
 
     @property
     def needs_key(self) -> bool:
@@ -133,6 +137,14 @@ class VendorProvider(Provider):
         """The JSON texts a streamed answer consists of; server-sent events."""
         return events(reply)
 
+    def _text_option(self, key: str) -> str | None:
+        value: Any = self.settings.options.get(key)
+        if value is None or isinstance(value, str):
+            return value or None
+        raise ConfigurationError(
+            f"'providers.{self.name}.{key}' must be text, not {type(value).__name__}"
+        )
+
     def table_option(self, key: str) -> dict[str, Any]:
         """The table *key* of the provider's configuration.
 
@@ -170,7 +182,7 @@ class VendorProvider(Provider):
         configured = self.settings.options.get("context_window")
         if isinstance(configured, int):
             return configured
-        return max_context_tokens(self.vendor, model)
+        return known_window(self.kind, model)
 
     def _headers(self, accept: str, *, keyed: bool) -> dict[str, str]:
         made = {
@@ -184,6 +196,9 @@ class VendorProvider(Provider):
             header = str(options.get("auth_header") or self.key_header).lower()
             prefix = str(options.get("auth_prefix", self.key_prefix)).strip()
             made[header] = f"{prefix} {self.key}" if prefix else self.key
+        if self._credentials is not None:
+            # Those of a gateway; a key that goes into the same header is stronger.
+            made.setdefault("authorization", self._credentials)
         for name, value in made.items():
             if not value.isascii() or not value.isprintable():
                 # The HTTP library would quote the value, which may be the key.

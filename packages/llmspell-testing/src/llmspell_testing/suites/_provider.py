@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, ClassVar
 
 import pytest
 
@@ -37,6 +38,9 @@ class ProviderSuite:
 
     model = "test-model"
     """The model that is asked for."""
+
+    extra: ClassVar[dict[str, Any]] = {"nested": {"list": [1]}}
+    """What a request has besides, for a server that takes it."""
 
     @pytest.fixture
     def provider(self) -> Provider:
@@ -97,7 +101,7 @@ class ProviderSuite:
             tools=(schema,),
             temperature=0.5,
             max_tokens=50,
-            extra={"nested": {"list": [1]}},
+            extra=self.extra,
         )
         before = canonical(request.to_dict())
         await provider.chat(request, context)

@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from llmspell_core import Media, Message, ToolRequest, Usage
@@ -215,7 +215,7 @@ class Anthropic(Vendor):
     name: ClassVar[str] = "anthropic"
     key_variable: ClassVar[str | None] = "ANTHROPIC_API_KEY"
     url_variable: ClassVar[str | None] = "ANTHROPIC_BASE_URL"
-    statuses: ClassVar[dict[str, int]] = {"quota": 400}
+    statuses: ClassVar[Mapping[str, int]] = {"quota": 400}
 
     def read(self, request: HttpRequest) -> Call:
         self._check_head(request)

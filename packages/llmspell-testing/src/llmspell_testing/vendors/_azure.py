@@ -6,7 +6,7 @@ https://learn.microsoft.com/azure/ai-foundry/openai/reference
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -26,7 +26,7 @@ class Azure(OpenAI):
     path: ClassVar[str] = ""
     key_variable: ClassVar[str | None] = "AZURE_OPENAI_API_KEY"
     url_variable: ClassVar[str | None] = "AZURE_OPENAI_ENDPOINT"
-    statuses: ClassVar[dict[str, int]] = {"quota": 403, "overloaded": 503}
+    statuses: ClassVar[Mapping[str, int]] = {"quota": 403, "overloaded": 503}
 
     def read(self, request: HttpRequest) -> Call:
         if request.path.startswith("/openai/v1/"):
@@ -54,8 +54,8 @@ class Azure(OpenAI):
         """A stream begins with what the filter thinks of the prompt."""
         if "messages" in call.body:
             checked = [{"prompt_index": 0, "content_filter_results": _CLEAN}]
-            head = {"id": "", "object": "", "created": 0, "model": "", "choices": []}
-            yield Frame(sse({**head, "prompt_filter_results": checked}), "start")
+            head: dict[str, Any] = {"id": "", "object": "", "created": 0, "model": ""}
+            yield Frame(sse({**head, "choices": [], "prompt_filter_results": checked}), "start")
         yield from super().frames(call, reply)
 
     def error(self, fault: Fault, status: int) -> Any:

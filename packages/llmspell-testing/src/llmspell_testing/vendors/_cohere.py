@@ -5,13 +5,12 @@ https://docs.cohere.com/reference/chat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from llmspell_core import Message, ToolRequest, Usage
 from llmspell_testing._loopback import HttpRequest
 from llmspell_testing._scripted import Reply
-from llmspell_testing.vendors._openai import image_url_shape, read_media
 from llmspell_testing.vendors._shapes import Many, Range, Shape, ShapeError, Tagged, check
 from llmspell_testing.vendors._vendor import (
     Call,
@@ -26,6 +25,7 @@ from llmspell_testing.vendors._vendor import (
     pieces_of,
     sse,
 )
+from llmspell_testing.vendors._wording import image_url_shape, read_media
 
 _TEXT = {"type": {"text"}, "text": str}
 _USER_PART = Tagged(
@@ -106,7 +106,7 @@ class Cohere(Vendor):
     name: ClassVar[str] = "cohere"
     key_variable: ClassVar[str | None] = "COHERE_API_KEY"
     url_variable: ClassVar[str | None] = "COHERE_BASE_URL"
-    statuses: ClassVar[dict[str, int]] = {
+    statuses: ClassVar[Mapping[str, int]] = {
         "quota": 429,
         "content_filter": 498,
         "overloaded": 503,

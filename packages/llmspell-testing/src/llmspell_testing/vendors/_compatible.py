@@ -7,7 +7,7 @@ overlook them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from llmspell_core import Usage
@@ -15,7 +15,16 @@ from llmspell_testing._loopback import HttpRequest
 from llmspell_testing._scripted import Reply
 from llmspell_testing.vendors._openai import CHAT, MESSAGE, OpenAI
 from llmspell_testing.vendors._shapes import Many, Range, Shape, ShapeError, Tagged, check
-from llmspell_testing.vendors._vendor import Call, Fault, Frame, Limits, Refusal, sse
+from llmspell_testing.vendors._vendor import (
+    Call,
+    Fault,
+    Frame,
+    Limits,
+    Refusal,
+    json_body,
+    sse,
+    table,
+)
 
 _COMMON = (
     "model",
@@ -127,7 +136,7 @@ class Deepseek(Compatible):
 
     def check_rules(self, body: dict[str, Any]) -> None:
         super().check_rules(body)
-        form = body.get("response_format") or {}
+        form = table(body.get("response_format"))
         if form.get("type") == "json_object" and "json" not in str(body["messages"]).lower():
             raise ShapeError("Prompt must contain the word 'json' to use 'response_format'.")
         for index, message in enumerate(body["messages"]):
@@ -191,7 +200,7 @@ class Groq(Compatible):
     path: ClassVar[str] = "/openai/v1"
     key_variable: ClassVar[str | None] = "GROQ_API_KEY"
     url_variable: ClassVar[str | None] = "GROQ_BASE_URL"
-    statuses: ClassVar[dict[str, int]] = {"overloaded": 498}
+    statuses: ClassVar[Mapping[str, int]] = {"overloaded": 498}
     reasoning_key: ClassVar[str | None] = "reasoning"
     responses: ClassVar[bool] = True
     embeddings: ClassVar[bool] = False
@@ -213,10 +222,10 @@ class Groq(Compatible):
         head = self.head(call, "chat.completion.chunk")
         ours = {"id": f"req_{self.number()}"}
         for part, delta in self.deltas(reply):
-            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+            choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": None}
             first = {"x_groq": ours} if part == "start" else {}
             yield Frame(sse({**head, "choices": [choice], **first}), part)
-        choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": reply.reason}
+        choice = {"index": 0, "delta": {}, "finish_reason": reply.reason}
         told = {} if reply.usage is None else {"usage": self.usage(call, reply.usage)}
         yield Frame(sse({**head, "choices": [choice], "x_groq": {**ours, **told}}), "end")
         yield Frame(sse("[DONE]"), "end")
@@ -242,9 +251,9 @@ class LlamaCpp(Custom):
         return made
 
     def error(self, fault: Fault, status: int) -> Any:
-        kind = "exceed_context_size_error" if fault.kind == "context_length" else "server_error"
-        words = super().error(fault, status)["error"]["message"]
-        return {"error": {"code": status, "message": words, "type": kind}}
+        made = super().error(fault, status)["error"]
+        kind = "exceed_context_size_error" if fault.kind == "context_length" else made["type"]
+        return {"error": {"code": status, "message": made["message"], "type": kind}}
 
 
 class LMStudio(Custom):
@@ -256,7 +265,7 @@ class LMStudio(Custom):
 
     def check_rules(self, body: dict[str, Any]) -> None:
         super().check_rules(body)
-        form = body.get("response_format") or {}
+        form = table(body.get("response_format"))
         if form.get("type") == "json_object":
             raise ShapeError("'response_format.type' must be 'json_schema' or 'text'")
 
@@ -267,7 +276,7 @@ class Mistral(Compatible):
     name: ClassVar[str] = "mistral"
     key_variable: ClassVar[str | None] = "MISTRAL_API_KEY"
     url_variable: ClassVar[str | None] = "MISTRAL_BASE_URL"
-    statuses: ClassVar[dict[str, int]] = {"invalid_request": 422}
+    statuses: ClassVar[Mapping[str, int]] = {"invalid_request": 422}
     shape: ClassVar[dict[str, Shape]] = {
         **_shape(
             ("seed", "logprobs", "top_logprobs", "user"),
@@ -313,8 +322,6 @@ class Mistral(Compatible):
         return made
 
     def read_embed(self, request: HttpRequest) -> Call:
-        from llmspell_testing.vendors._vendor import json_body
-
         body = json_body(request)
         check(
             body,
@@ -371,7 +378,7 @@ class OpenRouter(Compatible):
     path: ClassVar[str] = "/api/v1"
     key_variable: ClassVar[str | None] = "OPENROUTER_API_KEY"
     url_variable: ClassVar[str | None] = "OPENROUTER_BASE_URL"
-    statuses: ClassVar[dict[str, int]] = {"overloaded": 502}
+    statuses: ClassVar[Mapping[str, int]] = {"overloaded": 502}
     responses: ClassVar[bool] = True
     shape: ClassVar[dict[str, Shape]] = {
         **_shape(

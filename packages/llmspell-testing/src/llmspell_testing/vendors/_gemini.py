@@ -9,7 +9,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from llmspell_core import Media, Message, ToolRequest, Usage
@@ -158,7 +158,7 @@ class Gemini(Vendor):
     name: ClassVar[str] = "gemini"
     key_variable: ClassVar[str | None] = "GEMINI_API_KEY"
     url_variable: ClassVar[str | None] = "GEMINI_BASE_URL"
-    statuses: ClassVar[dict[str, int]] = {
+    statuses: ClassVar[Mapping[str, int]] = {
         "auth": 400,
         "quota": 429,
         "overloaded": 503,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from llmspell_core import Media, Message, ToolRequest, Usage
@@ -107,7 +107,7 @@ class Ollama(Vendor):
     name: ClassVar[str] = "ollama"
     url_variable: ClassVar[str | None] = "OLLAMA_BASE_URL"
     stream_type: ClassVar[str] = "application/x-ndjson"
-    statuses: ClassVar[dict[str, int]] = {"overloaded": 503}
+    statuses: ClassVar[Mapping[str, int]] = {"overloaded": 503}
     asides: ClassVar[frozenset[str]] = frozenset({"show"})
     context_length: int = 32_768
 
@@ -292,5 +292,8 @@ def _message(message: dict[str, Any]) -> Message:
         ),
         message.get("tool_call_id"),
         message.get("tool_name"),
-        tuple(Media("image/*", data=base64.b64decode(one)) for one in message.get("images") or ()),
+        tuple(
+            Media(_kind(data), data=data)
+            for data in map(base64.b64decode, message.get("images") or ())
+        ),
     )

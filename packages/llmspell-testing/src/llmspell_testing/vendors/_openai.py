@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from llmspell_core import Message, ToolRequest, Usage
@@ -26,6 +26,7 @@ from llmspell_testing.vendors._vendor import (
     json_body,
     pieces_of,
     sse,
+    table,
 )
 from llmspell_testing.vendors._wording import (
     EFFORTS,
@@ -159,7 +160,7 @@ class OpenAI(Vendor):
     path: ClassVar[str] = "/v1"
     key_variable: ClassVar[str | None] = "OPENAI_API_KEY"
     url_variable: ClassVar[str | None] = "OPENAI_BASE_URL"
-    statuses: ClassVar[dict[str, int]] = {"quota": 429, "overloaded": 503}
+    statuses: ClassVar[Mapping[str, int]] = {"quota": 429, "overloaded": 503}
     responses: ClassVar[bool] = True
     """Whether it has ``/responses``."""
 
@@ -203,7 +204,7 @@ class OpenAI(Vendor):
         self.check_model(body["model"])
         self.check_rules(body)
         _check_turns(body["messages"])
-        form: dict[str, Any] = body.get("response_format") or {}
+        form = table(body.get("response_format"))
         choice: Any = body.get("tool_choice")
         return Call(
             request,
@@ -214,7 +215,7 @@ class OpenAI(Vendor):
             tuple(read_message(m) for m in body["messages"]),
             tuple(tool["function"]["name"] for tool in body.get("tools") or ()),
             choice if choice is None or isinstance(choice, str) else choice["function"]["name"],
-            (form.get("json_schema") or {}).get("schema"),
+            table(form.get("json_schema")).get("schema"),
         )
 
     def check_rules(self, body: dict[str, Any]) -> None:
@@ -224,13 +225,13 @@ class OpenAI(Vendor):
         choosing = body.get("tool_choice") not in (None, "none", "auto")
         if (choosing or "parallel_tool_calls" in body) and not body.get("tools"):
             raise ShapeError("'tool_choice' is only allowed when 'tools' are specified.")
-        form: dict[str, Any] = body.get("response_format") or {}
+        form = table(body.get("response_format"))
         if form.get("type") == "json_object" and "json" not in str(body["messages"]).lower():
             raise ShapeError(
                 "'messages' must contain the word 'json' in some form, to use "
                 "'response_format' of type 'json_object'."
             )
-        inner: dict[str, Any] = form.get("json_schema") or {}
+        inner = table(form.get("json_schema"))
         if inner.get("strict"):
             strict_schema(inner.get("schema") or {}, "schema")
         for index, tool in enumerate(body.get("tools") or ()):
@@ -367,8 +368,7 @@ class OpenAI(Vendor):
 
     def streams_usage(self, call: Call) -> bool:
         """Whether this stream tells the usage: where it was asked for."""
-        options: dict[str, Any] = call.body.get("stream_options") or {}
-        return bool(options.get("include_usage"))
+        return bool(table(call.body.get("stream_options")).get("include_usage"))
 
     def error(self, fault: Fault, status: int) -> Any:
         codes = {

@@ -6,14 +6,13 @@ https://replicate.com/docs/reference/http
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from llmspell_core import Message
 from llmspell_testing._loopback import HttpRequest
 from llmspell_testing._scripted import Reply
-from llmspell_testing.vendors._openai import image_url_shape, read_media
 from llmspell_testing.vendors._shapes import Range, Shape, ShapeError, check
 from llmspell_testing.vendors._vendor import (
     Call,
@@ -26,6 +25,7 @@ from llmspell_testing.vendors._vendor import (
     pieces_of,
     sse,
 )
+from llmspell_testing.vendors._wording import image_url_shape, read_media
 
 _INPUT = {
     "prompt": str,
@@ -70,7 +70,7 @@ class Replicate(Vendor):
     name: ClassVar[str] = "replicate"
     key_variable: ClassVar[str | None] = "REPLICATE_API_TOKEN"
     url_variable: ClassVar[str | None] = "REPLICATE_BASE_URL"
-    statuses: ClassVar[dict[str, int]] = {"context_length": 422, "overloaded": 503}
+    statuses: ClassVar[Mapping[str, int]] = {"context_length": 422, "overloaded": 503}
     asides: ClassVar[frozenset[str]] = frozenset({"account", "cancel", "create", "poll"})
 
     def __init__(self, *, key: str) -> None:

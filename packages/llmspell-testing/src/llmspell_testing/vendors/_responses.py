@@ -23,6 +23,7 @@ from llmspell_testing.vendors._vendor import (
     json_body,
     pieces_of,
     sse,
+    table,
 )
 from llmspell_testing.vendors._wording import (
     EFFORTS,
@@ -195,7 +196,7 @@ class ResponsesApi:
         )
         self._check_rules(body)
         _check_turns(items, stored=body.get("store") is not False)
-        form: dict[str, Any] = (body.get("text") or {}).get("format") or {}
+        form = table(table(body.get("text")).get("format"))
         choice: Any = body.get("tool_choice")
         messages = list(_messages(items))
         if body.get("instructions"):
@@ -220,8 +221,7 @@ class ResponsesApi:
         for index, tool in enumerate(body.get("tools") or ()):
             if tool["strict"]:
                 strict_schema(tool["parameters"] or {}, f"tools[{index}]")
-        text: dict[str, Any] = body.get("text") or {}
-        form: dict[str, Any] = text.get("format") or {}
+        form = table(table(body.get("text")).get("format"))
         if form.get("strict"):
             strict_schema(form["schema"], "schema")
         if form.get("type") == "json_object" and "json" not in str(body["input"]).lower():
@@ -236,7 +236,12 @@ class ResponsesApi:
         if reply.reasoning:
             output.append(self._reasoning(call, reply.reasoning))
         if reply.words:
-            part = {"type": "output_text", "text": reply.words, "annotations": [], "logprobs": []}
+            part: dict[str, Any] = {
+                "type": "output_text",
+                "text": reply.words,
+                "annotations": [],
+                "logprobs": [],
+            }
             output.append(
                 {
                     "type": "message",
@@ -297,7 +302,7 @@ class ResponsesApi:
     def frames(self, call: Call, reply: Reply) -> Iterator[Frame]:
         """The events of a streamed response."""
         whole = self.whole(call, reply)
-        begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+        begun: dict[str, Any] = {**whole, "status": "in_progress", "output": [], "usage": None}
         number = iter(range(10**9))
 
         def frame(part: str, kind: str, **more: Any) -> Frame:
@@ -307,7 +312,7 @@ class ResponsesApi:
         yield frame("start", "response.created", response=begun)
         yield frame("start", "response.in_progress", response=begun)
         for index, item in enumerate(whole["output"]):
-            empty = {"summary": [], "content": [], "arguments": ""}
+            empty: dict[str, Any] = {"summary": [], "content": [], "arguments": ""}
             first = {**item, **{k: v for k, v in empty.items() if k in item}}
             yield frame(
                 "start",
@@ -328,8 +333,8 @@ def _growth(item: dict[str, Any], reply: Reply) -> Iterator[tuple[str, str, dict
     if item["type"] == "function_call":
         for half in halves(item["arguments"]):
             yield "tool", "response.function_call_arguments.delta", {"delta": half}
-        done = {"arguments": item["arguments"], "name": item["name"]}
-        yield "start", "response.function_call_arguments.done", done
+        said = {"arguments": item["arguments"], "name": item["name"]}
+        yield "start", "response.function_call_arguments.done", said
     elif item["type"] == "reasoning":
         head = "response.reasoning_summary"
         at = {"summary_index": 0}
@@ -344,9 +349,9 @@ def _growth(item: dict[str, Any], reply: Reply) -> Iterator[tuple[str, str, dict
         (part,) = item["content"]
         yield "start", "response.content_part.added", {**at, "part": {**part, "text": ""}}
         for piece in pieces_of(reply):
-            more = {**at, "delta": piece, "logprobs": []}
+            more: dict[str, Any] = {**at, "delta": piece, "logprobs": []}
             yield "text", "response.output_text.delta", more
-        done = {**at, "text": part["text"], "logprobs": []}
+        done: dict[str, Any] = {**at, "text": part["text"], "logprobs": []}
         yield "start", "response.output_text.done", done
         yield "start", "response.content_part.done", {**at, "part": part}
 

@@ -71,14 +71,14 @@ def check(value: Any, shape: Shape, place: str = "") -> None:
         if value is not None:
             raise ShapeError(f"'{place}' must be null, not {_kind(value)}")
     elif isinstance(shape, type):
-        _check_type(value, cast("type[Any]", shape), place)
+        _check_type(value, shape, place)
     else:
         cast("Callable[[Any, str], None]", shape)(value, place)
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")
+    names: dict[Any, str] = {dict: "object", list: "array", str: "string", bool: "boolean"}
+    return "null" if value is None else names.get(type(value), "number")
 
 
 def _among(value: Any, allowed: set[Any] | frozenset[Any]) -> bool:
@@ -87,7 +87,15 @@ def _among(value: Any, allowed: set[Any] | frozenset[Any]) -> bool:
     )
 
 
-def _check_type(value: Any, wanted: type[Any], place: str) -> None:
+_WORDS: dict[Any, str] = {
+    dict: "an object",
+    str: "a string",
+    bool: "a boolean",
+    list: "an array",
+}
+
+
+def _check_type(value: Any, wanted: Any, place: str) -> None:
     if wanted is int:
         fits = isinstance(value, int) and not isinstance(value, bool)
     elif wanted is float:
@@ -95,8 +103,8 @@ def _check_type(value: Any, wanted: type[Any], place: str) -> None:
     else:
         fits = isinstance(value, wanted)
     if not fits:
-        name = {dict: "an object", str: "a string", bool: "a boolean", list: "an array"}
-        raise ShapeError(f"'{place}' must be {name.get(wanted, 'a number')}, not {_kind(value)}")
+        words = _WORDS.get(wanted, "a number")
+        raise ShapeError(f"'{place}' must be {words}, not {_kind(value)}")
 
 
 def _check_range(value: Any, shape: Range, place: str) -> None:

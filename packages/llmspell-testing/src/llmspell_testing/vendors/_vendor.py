@@ -9,7 +9,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from llmspell_core import Message, Usage
 from llmspell_testing._gate import Gate
@@ -294,6 +294,11 @@ def pieces_of(reply: Reply, text: str | None = None) -> Iterator[str]:
         yield from (whole[n : n + 65_536] for n in range(0, len(whole), 65_536))
         return
     yield from re.findall(r"\s*\S+\s*$|\s*\S+|\s+", whole)
+
+
+def table(value: Any) -> dict[str, Any]:
+    """*value* where it is an object; else one without anything in it."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def arguments_of(arguments: Mapping[str, Any] | str) -> str:
