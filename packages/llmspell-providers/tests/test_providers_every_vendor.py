@@ -128,10 +128,8 @@ async def test_a_conversation_is_sent_and_its_answer_read(vendor: str) -> None:
         Message("assistant", "Hello Ada."),
         Message("user", "Who am I?"),
     )
-    async with (
-        ModelServer(vendor, Reply("You are Ada. \U0001f511")) as server,
-        at(server) as provider,
-    ):
+    said = "You are Ada. \U0001f511"
+    async with ModelServer(vendor, said) as server, at(server) as provider:
         response = await provider.chat(
             asked(*messages, temperature=0.5, max_tokens=50, top_p=0.9), make_context()
         )
