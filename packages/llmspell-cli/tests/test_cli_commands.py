@@ -599,7 +599,8 @@ def test_durations_and_money_are_short_words() -> None:
     assert [span(value) for value in given] == [
         "-", "0.0 ms", "10.0 ms", "340 ms", "2.1 s", "3 min 5 s",
     ]  # fmt: skip
-    assert [money(None), money(0.25)] == ["-", "$0.2500"]
+    assert [money(None), money(None, tokens=5), money(0.25)] == ["-", "unknown", "$0.2500"]
+    assert [money(0.0), money(0.00002)] == ["$0.0000", "$0.000020"]
     assert moment(None) == "-"
 
 

@@ -87,11 +87,11 @@ def test_a_second_outcome_is_added_and_the_newest_counts(ledger):
     open_run(ledger)
     ledger.append(intent(1))
     ledger.settle(outcome(1, ok=False, payload='{"error":1}', tokens=3, cost=0.5))
-    ledger.settle(outcome(1, payload="2", tokens=4))
+    ledger.settle(outcome(1, payload="2", tokens=4, cost=0.25))
     ledger.settle(outcome(1, payload="3"))
     assert [e.outcome for e in ledger.effects("run")] == [outcome(1, payload="3")]
     run = ledger.run("run")
-    assert (run.effects, run.tokens, run.cost) == (1, 7, 0.5)
+    assert (run.effects, run.tokens, run.cost) == (1, 7, 0.75)
 
 
 def test_an_intent_is_never_overwritten(ledger):

@@ -53,7 +53,7 @@ def list_runs(
             _lasted(run),
             str(run["effects"]),
             str(run["tokens"]),
-            money(run["cost"]),
+            money(run["cost"], tokens=run["tokens"]),
             run["script"],
         )
         for run in found
@@ -92,7 +92,7 @@ def show_run(
         f"Started  {moment(found['started_at'])}",
         f"Took     {_lasted(found)}",
         f"Tokens   {found['tokens']}",
-        f"Cost     {money(found['cost'])}",
+        f"Cost     {money(found['cost'], tokens=found['tokens'])}",
     ]
     if found["error"]:
         lines.append(f"Error    {found['error']}")
@@ -120,8 +120,7 @@ def _tree(effects: list[dict[str, Any]]) -> list[str]:
         facts = [span(effect["duration_ms"]), effect["status"] if effect["status"] != "ok" else ""]
         if effect["tokens"]:
             facts.append(f"{effect['tokens']} tokens")
-        if effect["cost"] is not None:
-            facts.append(money(effect["cost"]))
+            facts.append(f"cost {money(effect['cost'], tokens=effect['tokens'])}")
         head = f"{'  ' * level}{effect['sequence']:>4}  {effect['kind']}{_about(effect)}"
         lines.append(f"{head}  {' · '.join(fact for fact in facts if fact)}")
     return lines

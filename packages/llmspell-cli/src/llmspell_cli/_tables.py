@@ -35,6 +35,10 @@ def span(milliseconds: float | None) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def money(cost: float | None) -> str:
-    """US dollars; ``-`` where the price is unknown."""
-    return "-" if cost is None else f"${cost:.4f}"
+def money(cost: float | None, *, tokens: int | None = 0) -> str:
+    """US dollars, with as many digits as a small amount needs. Where nothing is known: ``-``, or
+    ``unknown`` when *tokens* say that there was something to pay.
+    """
+    if cost is None:
+        return "unknown" if tokens else "-"
+    return f"${cost:.4f}" if cost >= 0.01 or cost == 0 else f"${cost:.6f}"

@@ -34,7 +34,8 @@ class RunStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run. Times are Unix seconds; `error` is the message of a failed run.
+    """One run. Times are Unix seconds; `error` is the message of a failed run. `cost` is None
+    when it is not known of every effect that took tokens.
 
     `status` is ``running`` while the process lives *and* after it was killed: compare `pid`.
     """

@@ -26,12 +26,13 @@ class _Run:
     def summary(self) -> RunRecord:
         settled = [outcome for tries in self.outcomes.values() for outcome in tries]
         costs = [outcome.cost for outcome in settled if outcome.cost is not None]
+        unpriced = any(outcome.tokens and outcome.cost is None for outcome in settled)
         spans = sum(i.effect_class is EffectClass.SPAN for i in self.intents.values())
         return replace(
             self.record,
             effects=len(self.intents) - spans,
             tokens=sum(outcome.tokens or 0 for outcome in settled),
-            cost=sum(costs) if costs else None,
+            cost=sum(costs) if costs and not unpriced else None,
         )
 
 

@@ -68,7 +68,8 @@ _RUNS = """
 SELECT run_id, script, started_at, status, finished_at, error, pid,
     (SELECT count(*) FROM intents WHERE run = runs.number AND effect_class != 'span'),
     (SELECT coalesce(sum(tokens), 0) FROM outcomes WHERE run = runs.number),
-    (SELECT sum(cost) FROM outcomes WHERE run = runs.number)
+    (SELECT CASE WHEN max(tokens > 0 AND cost IS NULL) THEN NULL ELSE sum(cost) END
+        FROM outcomes WHERE run = runs.number)
 FROM runs
 """
 _EFFECTS = """

@@ -281,11 +281,12 @@ class LedgerDouble(RunLedger):
         leaves = [i for i in self._intents[run_id] if i.effect_class is not EffectClass.SPAN]
         outcomes = [o for (owner, _), o in self._outcomes.items() if owner == run_id]
         costs = [o.cost for o in outcomes if o.cost is not None]
+        unpriced = any(o.tokens and o.cost is None for o in outcomes)
         return replace(
             self._runs[run_id],
             effects=len(leaves),
             tokens=sum(o.tokens or 0 for o in outcomes),
-            cost=sum(costs) if costs else None,
+            cost=sum(costs) if costs and not unpriced else None,
         )
 
     def runs(self, *, limit: int | None = None) -> list[RunRecord]:

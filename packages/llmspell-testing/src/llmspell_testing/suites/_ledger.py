@@ -190,6 +190,15 @@ class RunLedgerSuite:
         assert (found.effects, found.tokens, found.cost) == (3, 120, pytest.approx(0.75))
         assert ledger.runs() == [found]
 
+    def test_a_sum_with_an_unknown_price_in_it_is_unknown(self, ledger: RunLedger) -> None:
+        ledger.open_run(run_record("r1"))
+        for sequence, tokens, cost in ((1, 100, 0.5), (2, 20, None)):
+            ledger.append(intent("r1", sequence))
+            ledger.settle(outcome("r1", sequence, tokens=tokens, cost=cost))
+        found = ledger.run("r1")
+        assert found is not None
+        assert (found.tokens, found.cost) == (120, None)
+
     def test_a_run_without_known_cost_has_none(self, ledger: RunLedger) -> None:
         ledger.open_run(run_record("r1"))
         ledger.note(intent("r1", 1), outcome("r1", 1))
