@@ -137,6 +137,26 @@ class ProviderService(ProviderRegistry):
             (self._info(self._entry(name)) for name in self._names()), key=lambda info: info.name
         )
 
+    def named(self, name: str) -> tuple[Guarded, Entry]:
+        """A provider by its name alone, to look at or to try out; also one that is switched off.
+
+        Raises:
+            ConfigurationError: as `resolve`.
+        """
+        entry = self._entry(name.strip().removeprefix("rig/").partition("/")[0])
+        kind = self._type_of(entry)
+        if kind is None:
+            raise self._unsupported(entry)
+        return self._guarded(_key(kind, entry), entry), entry
+
+    def entry(self, name: str) -> Entry:
+        """What is configured for a provider of that name, in the file or the environment."""
+        return self._entry(name)
+
+    def info(self, name: str) -> ProviderInfo:
+        """What `list` says of one, whether or not it is configured."""
+        return self._info(self._entry(name))
+
     def default(self) -> ProviderInfo | None:
         for name in _asked_double():
             return self._info(self._entry(name))
