@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmspell_cli._approver import terminal_approval
 from llmspell_cli._execution import perform, say_pretty, shown_result, tell_run
 from llmspell_cli._help import Command
 from llmspell_cli._invocation import Invocation
@@ -74,7 +75,11 @@ def resume_run(
     started: list[Execution] = []
 
     def start(kernel: Kernel) -> Execution:
-        started.append(kernel.resume(run, repeat_irreversible=repeat_irreversible))
+        started.append(
+            kernel.resume(
+                run, repeat_irreversible=repeat_irreversible, approval=terminal_approval()
+            )
+        )
         return started[0]
 
     try:

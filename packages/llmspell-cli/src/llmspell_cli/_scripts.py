@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmspell_cli._approver import terminal_approval
 from llmspell_cli._arguments import script_arguments
 from llmspell_cli._execution import (
     perform,
@@ -87,7 +88,13 @@ def _execute(
     started: list[Execution] = []
 
     def start(kernel: Kernel) -> Execution:
-        execution = kernel.execute(source, arguments=arguments, engine=engine, record=record)
+        execution = kernel.execute(
+            source,
+            arguments=arguments,
+            engine=engine,
+            record=record,
+            approval=terminal_approval(),
+        )
         logging.getLogger("llmspell.run").info(
             "%s starts with engine %s", source.name, execution.engine
         )
