@@ -12,6 +12,7 @@ import pytest
 
 from llmspell_core import (
     ChatChunk,
+    ChatRequest,
     ChatResponse,
     ConfigurationError,
     ExecutionContext,
@@ -19,7 +20,6 @@ from llmspell_core import (
     Message,
     ModelInfo,
     Parameter,
-    Provider,
     ProviderError,
     RateLimitError,
     Services,
@@ -29,7 +29,7 @@ from llmspell_core import (
     ValidationError,
 )
 from llmspell_providers import ContextLengthError, MissingKeyError
-from llmspell_testing import Fault, LoopbackServer, ModelServer, ProviderSuite, Reply
+from llmspell_testing import Fault, Gate, LoopbackServer, ModelServer, Reply
 
 Ask = Callable[..., Any]
 
@@ -249,9 +249,7 @@ async def test_hidden_reasoning_is_kept_too(asking: Ask) -> None:
     }
 
 
-def request(model: str) -> Any:
-    from llmspell_core import ChatRequest
-
+def request(model: str) -> ChatRequest:
     return ChatRequest(model, (Message("user", "Hello"),))
 
 
@@ -353,9 +351,7 @@ async def test_a_schema_is_sent_as_the_decoder_takes_it(server: ModelServer, ask
                         ]
                     },
                     "mail": {"type": "string", "format": "email"},
-                    "kind": {
-                        "anyOf": [{"type": "string", "enum": ["a", "b"]}, {"type": "null"}]
-                    },
+                    "kind": {"anyOf": [{"type": "string", "enum": ["a", "b"]}, {"type": "null"}]},
                     "tags": {
                         "type": "array",
                         "items": {"type": "string"},
@@ -434,9 +430,7 @@ async def test_a_tool_may_answer_with_a_picture(server: ModelServer, asking: Ask
     assert [block["type"] for block in result["content"]] == ["image", "text"]
 
 
-async def test_a_medium_the_vendor_does_not_take_is_named(
-    server: ModelServer, asking: Ask
-) -> None:
+async def test_a_medium_the_vendor_does_not_take_is_named(server: ModelServer, asking: Ask) -> None:
     ask = asking(server)
     with pytest.raises(ValidationError, match=r"no media of type 'audio/wav'") as caught:
         await ask.chat(Message("user", "Hear", media=(Media("audio/wav", b"x"),)))
@@ -479,9 +473,7 @@ async def test_arguments_that_are_no_json_go_back_to_be_seen(
         Message("tool", "invalid JSON", tool_request_id="t1"),
         tools=(TOOL,),
     )
-    assert server.calls[0].body["messages"][1]["content"][0]["input"] == {
-        "INVALID_JSON": '{"a": '
-    }
+    assert server.calls[0].body["messages"][1]["content"][0]["input"] == {"INVALID_JSON": '{"a": '}
 
 
 @pytest.mark.parametrize(
@@ -648,8 +640,6 @@ async def test_garbage_is_never_an_answer(asking: Ask, body: dict[str, Any]) -> 
 async def test_the_first_words_arrive_while_the_answer_is_open(
     server: ModelServer, asking: Ask
 ) -> None:
-    from llmspell_testing import Gate
-
     gate = Gate()
     server.answer(Reply(pieces=("Hel", "lo"), between=gate))
     ask = asking(server)
@@ -661,17 +651,3 @@ async def test_the_first_words_arrive_while_the_answer_is_open(
     rest = [chunk async for chunk in flow]
     assert rest[0] == ChatChunk("lo")
     assert rest[1].response.content == "Hello"
-
-
-class TestAnthropicKeepsTheContract(ProviderSuite):
-    @pytest.fixture
-    async def provider(self, asking: Ask) -> AsyncIterator[Provider]:  # type: ignore[override]
-        async with ModelServer("anthropic") as server:
-            server.answer_always(Reply("a few words"))
-            yield asking(server).provider
-
-    @pytest.fixture
-    async def failing(self, asking: Ask) -> AsyncIterator[Provider]:  # type: ignore[override]
-        async with ModelServer("anthropic") as server:
-            server.answer_always(Fault("overloaded"))
-            yield asking(server).provider

@@ -356,7 +356,7 @@ class GeminiProvider(VendorProvider):
         return f"/{_resource(request.model)}:{what}", self.merged(request, body)
 
     def _generation(self, request: ChatRequest) -> dict[str, Any]:
-        fields = {
+        fields: dict[str, Any] = {
             "temperature": request.temperature,
             "topP": request.top_p,
             "seed": request.seed,

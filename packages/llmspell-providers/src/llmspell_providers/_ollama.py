@@ -340,7 +340,7 @@ class OllamaProvider(VendorProvider):
         return not fixed and "num_ctx" not in self._own_options
 
     async def _asked_length(self, model: str, context: ExecutionContext) -> int | None:
-        asked = Asked(model, context.now)
+        asked = Asked(now=context.now)
         try:
             value, _ = await self.fetch("POST", "/api/show", {"model": model}, asked=asked)
         except ProviderError as error:

@@ -156,7 +156,7 @@ class ReplicateProvider(VendorProvider):
         if (request.response_format or {}).get("type") in {"json_object", "json_schema"}:
             system.append(in_words(wanted_schema(request.response_format)))
         pictures = [_address(media) for m in request.messages for media in m.media]
-        fields = {
+        fields: dict[str, Any] = {
             "prompt": prompt(request.messages),
             "system_prompt": "\n\n".join(system) or None,
             "max_tokens": request.max_tokens,

@@ -77,7 +77,8 @@ def closed_schema(schema: Any, place: str = "output_config.format.schema") -> No
             kind = table.get("type", "any")
             raise ShapeError(f"{place}: For '{kind}' type, property '{key}' is not supported")
     for key in ("properties", "$defs", "definitions"):
-        for name, inner in (table.get(key) or {}).items():
+        below: dict[str, Any] = table.get(key) or {}
+        for name, inner in below.items():
             closed_schema(inner, f"{place}.{key}.{name}")
     for key in ("anyOf", "allOf"):
         for index, inner in enumerate(table.get(key) or ()):
@@ -243,11 +244,13 @@ class Anthropic(Vendor):
         self._check_rules(body, version)
         _check_turns(body["messages"])
         self._check_signatures(body["messages"])
-        choice = body.get("tool_choice") or {}
+        choice: dict[str, Any] = body.get("tool_choice") or {}
         system = body.get("system") or ()
         texts = [system] if isinstance(system, str) else [block["text"] for block in system]
-        form = (body.get("output_config") or {}).get("format") or {}
-        words = {"any": "required", "tool": choice.get("name")}
+        output: dict[str, Any] = body.get("output_config") or {}
+        form: dict[str, Any] = output.get("format") or {}
+        kind: str | None = choice.get("type")
+        words: dict[str | None, str | None] = {"any": "required", "tool": choice.get("name")}
         return Call(
             request,
             "chat",
@@ -259,7 +262,7 @@ class Anthropic(Vendor):
                 *(message for turn in body["messages"] for message in read_turn(turn)),
             ),
             tuple(tool["name"] for tool in body.get("tools") or ()),
-            words.get(choice.get("type"), choice.get("type")),
+            words.get(kind, kind),
             form.get("schema"),
         )
 
@@ -267,10 +270,11 @@ class Anthropic(Vendor):
         refused = [key for key in ("temperature", "top_p", "top_k") if key in body]
         if refused and (version >= "2026-10-21" or _NO_SAMPLING.match(body["model"])):
             raise ShapeError(f"`{refused[0]}` is deprecated for this model.")
-        thinking = body.get("thinking") or {}
+        thinking: dict[str, Any] = body.get("thinking") or {}
         if thinking.get("budget_tokens", 0) >= body["max_tokens"]:
             raise ShapeError("`max_tokens` must be greater than `thinking.budget_tokens`.")
-        forced = (body.get("tool_choice") or {}).get("type") in {"any", "tool"}
+        choice: dict[str, Any] = body.get("tool_choice") or {}
+        forced = choice.get("type") in {"any", "tool"}
         if thinking.get("type") == "enabled" and forced:
             raise ShapeError("Thinking may not be enabled when tool_choice forces tool use.")
         if "tool_choice" in body and not body.get("tools"):
@@ -291,7 +295,8 @@ class Anthropic(Vendor):
 
     def _check_signatures(self, messages: list[dict[str, Any]]) -> None:
         for index, message in enumerate(messages):
-            blocks = message["content"] if isinstance(message["content"], list) else []
+            content = message["content"]
+            blocks = cast("list[dict[str, Any]]", content if isinstance(content, list) else [])
             for place, block in enumerate(blocks):
                 if block["type"] == "thinking" and block["signature"] != sign(block["thinking"]):
                     raise ShapeError(
@@ -356,7 +361,7 @@ class Anthropic(Vendor):
             return Frame(sse({"type": kind, **fields}, kind), part)
 
         told = None if reply.usage is None else usage_fields(reply.usage)
-        message = {
+        message: dict[str, Any] = {
             "id": f"msg_{self.number()}",
             "type": "message",
             "role": "assistant",

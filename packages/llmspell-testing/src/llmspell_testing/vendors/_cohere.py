@@ -150,7 +150,7 @@ class Cohere(Vendor):
         body = json_body(request)
         check(body, CHAT)
         self.check_model(body["model"])
-        form = body.get("response_format") or {}
+        form: dict[str, Any] = body.get("response_format") or {}
         if form.get("type") == "json_object" and (body.get("tools") or body.get("documents")):
             raise ShapeError("JSON mode is not supported in combination with tools or documents")
         if "tool_choice" in body and not body.get("tools"):
@@ -230,8 +230,10 @@ class Cohere(Vendor):
         def frame(part: str, kind: str, **fields: Any) -> Frame:
             return Frame(sse({"type": kind, **fields}, kind), part)
 
-        start = {"message": {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": []}}
-        yield frame("start", "message-start", id=f"chat_{self.number()}", delta=start)
+        empty: list[Any] = []
+        start = {"role": "assistant", "content": empty, "tool_plan": "", "tool_calls": empty}
+        identity = f"chat_{self.number()}"
+        yield frame("start", "message-start", id=identity, delta={"message": start})
         calls = self._calls(reply)
         index = 0
         for piece in pieces_of(reply, reply.reasoning) if calls else ():

@@ -59,11 +59,6 @@ def _media_type_shape(value: Any, place: str) -> None:
         raise ShapeError(f"Unsupported MIME type: {value}")
 
 
-def _full(value: Any, place: str) -> None:
-    if not value:
-        raise ShapeError(f"'{place}': contents.parts must not be empty.")
-
-
 _PART = {
     "text?": str,
     "thought?": bool,
@@ -196,12 +191,13 @@ class Gemini(Vendor):
     def _read_chat(self, request: HttpRequest, model: str, streams: bool) -> Call:
         body = json_body(request)
         check(body, CHAT)
-        config = body.get("generationConfig") or {}
+        config: dict[str, Any] = body.get("generationConfig") or {}
         tools = [d for t in body.get("tools") or () for d in t["functionDeclarations"]]
         self._check_rules(body, model, config, tools)
-        calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
-        allowed = calling.get("allowedFunctionNames")
-        system = body.get("systemInstruction") or {"parts": []}
+        tooling: dict[str, Any] = body.get("toolConfig") or {}
+        calling: dict[str, Any] = tooling.get("functionCallingConfig") or {}
+        allowed: list[str] | None = calling.get("allowedFunctionNames")
+        system: dict[str, Any] = body.get("systemInstruction") or {"parts": []}
         modes = {"AUTO": "auto", "NONE": "none", "ANY": "required"}
         return Call(
             request,
@@ -214,7 +210,7 @@ class Gemini(Vendor):
                 *_messages(body["contents"]),
             ),
             tuple(tool["name"] for tool in tools),
-            allowed[0] if allowed else modes.get(calling.get("mode")),
+            allowed[0] if allowed else modes.get(calling.get("mode", "")),
             config.get("responseJsonSchema"),
         )
 
@@ -299,7 +295,11 @@ class Gemini(Vendor):
                         "blocked": True,
                     }
                 ]
-        made = {"candidates": [candidate], "modelVersion": call.model, "responseId": identity}
+        made: dict[str, Any] = {
+            "candidates": [candidate],
+            "modelVersion": call.model,
+            "responseId": identity,
+        }
         if reply.usage is not None:
             made["usageMetadata"] = usage_fields(reply.usage, partial=not last)
         return made

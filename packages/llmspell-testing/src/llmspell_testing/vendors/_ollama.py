@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from llmspell_core import Media, Message, ToolRequest, Usage
 from llmspell_testing._loopback import HttpRequest
@@ -151,7 +151,7 @@ class Ollama(Vendor):
         body = json_body(request)
         check(body, CHAT)
         self.check_model(body["model"])
-        form = body.get("format")
+        form: Any = body.get("format")
         return Call(
             request,
             "chat",
@@ -161,7 +161,7 @@ class Ollama(Vendor):
             tuple(_message(message) for message in body["messages"]),
             tuple(tool["function"]["name"] for tool in body.get("tools") or ()),
             None,
-            form if isinstance(form, dict) else None,
+            cast("dict[str, Any]", form) if isinstance(form, dict) else None,
         )
 
     # Answering
