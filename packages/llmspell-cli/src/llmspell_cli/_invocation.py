@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llmspell_core import PluginIndex
 
 if TYPE_CHECKING:
-    from llmspell_core import Config, Services
+    from llmspell_core import Config, Event, Services
 
 Format = Literal["text", "json", "pretty"]
 
@@ -83,6 +83,23 @@ class Invocation:
         services = self.services()
         context = ExecutionContext(services)
         return run_sync(Operations(services).call(operation, parameters, context))
+
+    def call_showing_progress(self, operation: str, **parameters: Any) -> Any:
+        """As `call`; on a terminal, a line on stderr shows how far the operation is."""
+        if not sys.stderr.isatty():
+            return self.call(operation, **parameters)
+
+        def show(event: Event) -> None:
+            done, total, unit = (event.payload[key] for key in ("done", "total", "unit"))
+            write(sys.stderr, f"\r{done} of {total} {unit}\x1b[K")
+
+        bus = self.services().events
+        subscription = bus.subscribe("operation.progress", show)
+        try:
+            return self.call(operation, **parameters)
+        finally:
+            bus.unsubscribe(subscription)
+            write(sys.stderr, "\r\x1b[K")
 
     def say(self, text: str) -> None:
         """Write *text* and a newline to stdout."""

@@ -42,3 +42,15 @@ def money(cost: float | None, *, tokens: int | None = 0) -> str:
     if cost is None:
         return "unknown" if tokens else "-"
     return f"${cost:.4f}" if cost >= 0.01 or cost == 0 else f"${cost:.6f}"
+
+
+def size(count: int) -> str:
+    """``512 bytes``, ``1.5 KiB``, ``20.0 MiB``."""
+    if count < 1024:
+        return f"{count} bytes"
+    amount = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        amount /= 1024
+        if amount < 1024:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1024:.1f} TiB"

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from llmspell_core import lazy_exports
 
 if TYPE_CHECKING:
+    from llmspell_storage._copying import CopyReport as CopyReport
+    from llmspell_storage._copying import copy_store as copy_store
     from llmspell_storage._index_settings import IndexSettings as IndexSettings
     from llmspell_storage._memory import MemoryStorage as MemoryStorage
     from llmspell_storage._memory import open_memory as open_memory
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
     from llmspell_storage.server._storage import open_postgres as open_postgres
 
 __all__ = [
+    "CopyReport",
     "IndexSettings",
     "MemoryStorage",
     "ServerConfig",
     "ServerStorage",
     "SqliteStorage",
     "SqliteVectorStore",
+    "copy_store",
     "open_mariadb",
     "open_memory",
     "open_memory_vectors",
@@ -36,12 +40,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CopyReport": "_copying",
     "IndexSettings": "_index_settings",
     "MemoryStorage": "_memory",
     "ServerConfig": "server._address",
     "ServerStorage": "server._storage",
     "SqliteStorage": "_sqlite",
     "SqliteVectorStore": "_vector_sqlite",
+    "copy_store": "_copying",
     "open_mariadb": "server._storage",
     "open_memory": "_memory",
     "open_memory_vectors": "_vector_sqlite",

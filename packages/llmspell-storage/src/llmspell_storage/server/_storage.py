@@ -368,16 +368,24 @@ def open_postgres(services: Services, *, name: str, path: str | None = None) -> 
     """The factory ``postgres`` of the group ``llmspell.storage``: the database of
     ``[storage.postgres]``, the store *name* in it. *path* says nothing.
     """
-    return _opened(POSTGRES, services, name)
+    config = services.config.section("storage.postgres", ServerConfig)
+    return open_server(POSTGRES, config, services, name)
 
 
 def open_mariadb(services: Services, *, name: str, path: str | None = None) -> ServerStorage:
     """The factory ``mariadb`` of the group ``llmspell.storage``, as `open_postgres`."""
-    return _opened(MARIADB, services, name)
+    config = services.config.section("storage.mariadb", ServerConfig)
+    return open_server(MARIADB, config, services, name)
 
 
-def _opened(kind: ServerKind, services: Services, name: str) -> ServerStorage:
-    config = services.config.section(f"storage.{kind.name}", ServerConfig)
+def open_server(
+    kind: ServerKind, config: ServerConfig, services: Services, store: str
+) -> ServerStorage:
+    """The store *store* at the address of *config*; connects at its first use.
+
+    Raises:
+        ConfigurationError: for an address that does not fit, or without SQLAlchemy.
+    """
     try:
         url = server_url(kind, config, services)
     except ImportError as error:
@@ -386,4 +394,4 @@ def _opened(kind: ServerKind, services: Services, name: str) -> ServerStorage:
             hint=f"Install it with: pip install 'llmspell-storage[{kind.extra}]'",
             code="STORAGE_DRIVER",
         ) from error
-    return ServerStorage(kind, url, store=name, config=config)
+    return ServerStorage(kind, url, store=store, config=config)
