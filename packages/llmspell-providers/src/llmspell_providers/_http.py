@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     import ssl
 
     import httpx
+    from httpx_aiohttp import AiohttpTransport
 
 _KEPT_SECONDS = 30.0
+_OURS = (("accept-encoding", "gzip, deflate"), ("user-agent", "llmspell"))
 
 MOST_BYTES = 64_000_000
 """An answer longer than this is not one."""
@@ -137,40 +139,28 @@ class HttpClient:
         self._peer = peer
         self._proxy = proxy
         self._ca_file = ca_file
-        self._client: OpenOnce[httpx.AsyncClient] = OpenOnce(
+        self._client: OpenOnce[_Transports] = OpenOnce(
             f"provider '{peer.name}'", self._open, self._close
         )
 
-    async def _open(self) -> httpx.AsyncClient:
+    async def _open(self) -> _Transports:
         # Importing httpx and aiohttp and reading the certificates takes a fifth of a second.
         return await asyncio.to_thread(self._make)
 
-    def _make(self) -> httpx.AsyncClient:
-        import httpx
-        from httpx_aiohttp import HttpxAiohttpClient
-
+    def _make(self) -> _Transports:
         place = f"providers.{self._peer.name}"
         environment = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
         try:
-            authorities = _authorities(self._ca_file, environment)
+            return _Transports(_authorities(self._ca_file, environment), self._proxy)
         except OSError as error:
             source = f"{place}.ca_file '{self._ca_file}'" if self._ca_file else "SSL_CERT_FILE"
             raise ConfigurationError(
                 f"the certificate authorities in {source} cannot be read: {error}",
                 hint="It must be a file of certificates in PEM form.",
             ) from error
-        try:
-            return HttpxAiohttpClient(
-                # Zero is aiohttp's word for "as many as there are calls".
-                limits=httpx.Limits(max_connections=0, keepalive_expiry=_KEPT_SECONDS),
-                verify=authorities,
-                proxy=self._proxy,
-            )
-        except (ValueError, httpx.InvalidURL) as error:
-            raise _bad_proxy(self._peer, self._proxy) from error
 
-    async def _close(self, client: httpx.AsyncClient) -> None:
-        await client.aclose()
+    async def _close(self, transports: _Transports) -> None:
+        await transports.aclose()
 
     @asynccontextmanager
     async def send(
@@ -181,18 +171,21 @@ class HttpClient:
         Raises:
             NetworkError, LLMTimeoutError, ConfigurationError: when none came.
         """
-        client = await self._client.get()
+        transports = await self._client.get()
         import aiohttp
         import httpx
 
         clock = _Clock(waits)
-        timeout = httpx.Timeout(None, connect=waits.connect)
         try:
-            request = client.build_request(
-                method, url, content=body or None, headers=dict(headers), timeout=timeout
+            request = httpx.Request(
+                method,
+                _parsed(url),
+                headers=[*headers.items(), *_OURS],
+                content=body or None,
+                extensions={"timeout": {"connect": waits.connect}},
             )
             async with asyncio.timeout(clock.next()):
-                response = await client.send(request, stream=True)
+                response = await transports.find(request.url).handle_async_request(request)
         except httpx.InvalidURL as error:
             raise ConfigurationError(
                 f"{self._peer.label} cannot be asked at '{self._peer.address}': {error}",
@@ -202,18 +195,100 @@ class HttpClient:
             raise _too_slow(self._peer, clock, "answer") from None
         except (httpx.HTTPError, aiohttp.ClientError) as error:
             raise transport_failure(self._peer, error, started=False) from error
-        except ValueError as error:
-            if "proxies are supported" not in str(error):
-                raise
-            raise _bad_proxy(self._peer, self._proxy) from error
+        except _BadProxy as error:
+            raise self._bad_proxy() from error
         try:
             yield Reply(response, self._peer, clock)
         finally:
             await response.aclose()
 
+    def _bad_proxy(self) -> ConfigurationError:
+        own = f"'providers.{self._peer.name}.proxy'"
+        return ConfigurationError(
+            f"the proxy in {own if self._proxy else 'HTTP_PROXY, HTTPS_PROXY or ALL_PROXY'} cannot "
+            "be used",
+            hint="Write it as http://host:port or https://host:port; SOCKS is not supported.",
+        )
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+class _BadProxy(Exception):
+    """Not the address of a proxy that can be spoken to."""
+
+
+class _Transports:
+    """Connections, by the proxy they go through. They are used without httpx's client, whose
+    redirects, cookies and mounts nobody needs here and which costs as much as all the rest.
+    """
+
+    def __init__(self, authorities: ssl.SSLContext, proxy: str | None) -> None:
+        self._authorities = authorities
+        self._proxy = proxy
+        self._ways: dict[tuple[str, str], str | None] = {}
+        self._by_proxy: dict[str | None, AiohttpTransport] = {}
+
+    def find(self, url: httpx.URL) -> AiohttpTransport:
+        """The connections for *url*.
+
+        Raises:
+            _BadProxy: for a proxy that cannot be used.
+        """
+        place = (url.scheme, url.host)
+        if place not in self._ways:
+            self._ways[place] = self._proxy or _proxy_of(*place)
+        proxy = self._ways[place]
+        found = self._by_proxy.get(proxy)
+        if found is None:
+            found = self._by_proxy[proxy] = self._open(proxy)
+        return found
+
+    def _open(self, proxy: str | None) -> AiohttpTransport:
+        import httpx
+        from httpx_aiohttp import AiohttpTransport
+
+        told = None
+        if proxy is not None:
+            address = proxy if "://" in proxy else f"http://{proxy}"
+            try:
+                told = httpx.Proxy(address)
+            except (ValueError, httpx.InvalidURL) as error:
+                raise _BadProxy from error
+            if told.url.scheme not in {"http", "https"} or not told.url.host:
+                raise _BadProxy
+        return AiohttpTransport(
+            verify=self._authorities,
+            # Zero is aiohttp's word for "as many as there are calls".
+            limits=httpx.Limits(max_connections=0, keepalive_expiry=_KEPT_SECONDS),
+            proxy=told,
+        )
+
+    async def aclose(self) -> None:
+        """Close them all."""
+        while self._by_proxy:
+            _, transport = self._by_proxy.popitem()
+            await transport.aclose()
+
+
+def _proxy_of(scheme: str, host: str) -> str | None:
+    """The proxy the environment names for *host*."""
+    from urllib.request import getproxies, proxy_bypass
+
+    told = getproxies()
+    proxy = told.get(scheme) or told.get("all")
+    return None if proxy is None or proxy_bypass(host) else proxy
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    import httpx
+
+    made = httpx.URL(url)
+    if made.scheme not in {"http", "https"} or not made.host:
+        raise httpx.InvalidURL(f"no address of a server: {url!r}")
+    return made
 
 
 @lru_cache(maxsize=8)
@@ -227,11 +302,3 @@ def _authorities(ca_file: str | None, environment: tuple[str | None, str | None]
     if ca_file is not None:
         made.load_verify_locations(cafile=os.path.expanduser(ca_file))
     return made
-
-
-def _bad_proxy(peer: Peer, proxy: str | None) -> ConfigurationError:
-    where = f"'providers.{peer.name}.proxy'" if proxy else "ALL_PROXY, HTTP_PROXY or HTTPS_PROXY"
-    return ConfigurationError(
-        f"the proxy in {where} cannot be used",
-        hint="Write it as http://host:port or https://host:port; SOCKS is not supported.",
-    )
