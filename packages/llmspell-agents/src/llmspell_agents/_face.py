@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from llmspell_agents._builder import AgentBuilder
 from llmspell_agents._config import AgentConfig
@@ -11,6 +11,7 @@ from llmspell_agents._handle import AgentHandle, describe
 from llmspell_agents._managed import ManagedAgent
 from llmspell_agents._registry import TEMPLATES, AgentService
 from llmspell_agents._script_builder import BuilderFace
+from llmspell_agents._script_options import AgentOptions
 from llmspell_core import (
     Agent,
     NotFoundError,
@@ -63,15 +64,33 @@ class AgentGlobal:
         return BuilderFace(self._host, self._adopt)
 
     @exposed(async_twin=True)
-    async def create(self, model: Any, config: dict[str, Any] | None = None) -> AgentHandle:
-        """``create{…}`` or ``create("provider/model", {…})``: build from a table."""
+    async def create(
+        self,
+        model: Annotated[Any, AgentOptions],
+        config: Annotated[dict[str, Any] | None, AgentOptions] = None,
+    ) -> AgentHandle:
+        """Build an agent from a table: ``create{…}`` or ``create("provider/model", {…})``.
+
+        Args:
+            model: The table, or the model.
+            config: The table behind a model.
+        """
         if isinstance(model, str):
             return self._made({**(config or {}), "model": model})
         return self._made(_table(model))
 
     @exposed()
-    def register(self, name: Any, config: dict[str, Any] | None = None) -> str:
-        """``register{name=…, …}`` or ``register(name, {…})``: build, and give the name."""
+    def register(
+        self,
+        name: Annotated[Any, AgentOptions],
+        config: Annotated[dict[str, Any] | None, AgentOptions] = None,
+    ) -> str:
+        """Build an agent and return its name: ``register{name=…, …}`` or ``register(name, {…})``.
+
+        Args:
+            name: The table, or the name.
+            config: The table behind a name.
+        """
         options = {**(config or {}), "name": name} if isinstance(name, str) else _table(name)
         if not options.get("name"):
             raise ValidationError("An agent needs a name to be registered", field="name")

@@ -195,6 +195,23 @@ class Code:
             return _table_of(self.chain_before(at).argument(0))
         return None
 
+    def wanted(self, *, text: bool = False) -> ValueType | None:
+        """The type of the value that is expected behind the last token, where that is known;
+        *text* says that it will be a string, which may be an argument without brackets.
+        """
+        top, last = self.frames[-1], len(self._tokens) - 1
+        before = self._text(last)
+        if text and self._ends_value(last):
+            return self.chain_before(last + 1).argument(0)
+        if top.opener == "(" and before in {"(", ","}:
+            return top.callee.argument(top.argument)
+        if top.opener != "{" or top.type is None:
+            return None
+        if before == "=" and self._is_name(last - 1):
+            name = self._tokens[last - 1].text
+            return next((key.type for key in top.type.keys if key.name == name), None)
+        return top.type.of[0] if before in {"{", ",", ";"} and top.type.of else None
+
     # Statements -----------------------------------------------------------------------------------
 
     def _function(self, at: int) -> int:
@@ -484,5 +501,6 @@ def _table_of(type: ValueType | None) -> ValueType | None:
     """The option of *type* that is a table or a list."""
     if type is None:
         return None
-    wanted = [option for option in type.options() if option.kind in {"table", "list"}]
-    return next((option for option in wanted if option.keys), wanted[0] if wanted else None)
+    options = (type, *type.of) if type.kind == "either" else (type,)
+    known = next((option for option in options if option.keys), None)
+    return known or next((option for option in options if option.kind == "list"), None)

@@ -145,7 +145,7 @@ def _sections(member: MemberDescription, *, twin: bool) -> list[tuple[str, list[
     found += [
         (f"Keys of {parameter.name}:", [_option(key) for key in option.keys])
         for parameter in member.parameters
-        for option in parameter.type.options()
+        for option in (parameter.type, *parameter.type.of)
         if option.keys
     ]
     if member.returns_doc:

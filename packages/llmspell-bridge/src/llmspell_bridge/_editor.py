@@ -164,8 +164,8 @@ class Editor:
         if top.opener == "{" and top.type is not None and beginning:
             keys = [key for key in top.type.keys if key.name not in top.keys]
             add(_matching([((k.name,), Key(k, self.catalogue)) for k in keys], typed))
-        if top.opener == "(" and not typed:
-            add(_words(top.callee.argument(top.argument), quoted=True))
+        if not typed:
+            add(_words(read.wanted(), quoted=True))
         add(_matching([((n,), m) for n, m in read.in_sight().items()], typed))
         if live is not None:
             add(
@@ -195,10 +195,10 @@ class Editor:
         typed = code[start:cursor]
         top: Frame = read.frames[-1]
         found: Iterable[Completion] = ()
-        if top.opener == "(":
-            found = self._values(top.callee.argument(top.argument))
-        elif top.opener == "[":
-            found = _matching(list(top.indexed.members()), typed)
+        if top.opener == "[":
+            found = _matching(list(top.indexed.beginning(typed)), typed)
+        else:
+            found = self._values(read.wanted(text=True))
         matches = tuple(each for each in found if each.text.startswith(typed))
         return Completions(matches, start, cursor)
 

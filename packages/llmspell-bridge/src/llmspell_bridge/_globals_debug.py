@@ -1,9 +1,9 @@
-"""The global `Debug`: logging, timing, reports. Dumps and stack traces come with the engine."""
+"""The global `Debug`: logging, timing, dumps, stack traces, reports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from llmspell_bridge._log import (
     CAPTURED_BYTES,
@@ -70,12 +70,12 @@ class Timer:
 
     @attribute
     def id(self) -> str:
-        """For `Debug.recordEvent`."""
+        """The id that `Debug.record_event` takes."""
         return self.identity
 
     @attribute
     def name(self) -> str:
-        """Its name."""
+        """The name it was started with."""
         return self.title
 
     def milliseconds(self) -> float:
@@ -85,7 +85,7 @@ class Timer:
 
     @exposed()
     def stop(self) -> float | None:
-        """End it; the milliseconds, nil when it was stopped before."""
+        """End it and return the milliseconds; nil when it was stopped before."""
         if self.stopped is not None:
             return None
         self.stopped = self._host.context.monotonic()
@@ -93,7 +93,11 @@ class Timer:
 
     @exposed()
     def lap(self, name: str) -> bool:
-        """Note the time so far under *name*; false when stopped, and from the 1,001st lap on."""
+        """Note the time so far; false when stopped, and from the 1,001st lap on.
+
+        Args:
+            name: What the reports call the lap.
+        """
         if self.stopped is not None or len(self.laps) >= _NOTES:
             return False
         self.laps.append((name[:_NAME], self.milliseconds()))
@@ -101,7 +105,7 @@ class Timer:
 
     @exposed()
     def elapsed(self) -> float | None:
-        """The milliseconds so far, nil when stopped."""
+        """The milliseconds so far; nil when stopped."""
         return None if self.stopped is not None else self.milliseconds()
 
     def to_report(self) -> dict[str, Any]:
@@ -126,9 +130,53 @@ _NAME = 200
 """Characters of a name that are kept."""
 
 
+class DumpOptions(TypedDict, total=False):
+    """How a value is described.
+
+    Attributes:
+        max_depth: Tables in tables (10).
+        indent_size: Spaces for each depth (2).
+        max_string_length: Characters of a text (200).
+        max_array_elements: Items of a sequence (50).
+        max_table_pairs: Fields of a table (50).
+        show_types: Whether types are named (true).
+        show_addresses: Whether addresses of tables and functions are shown (false).
+        compact_mode: Whether all is on one line (false).
+    """
+
+    max_depth: int
+    indent_size: int
+    max_string_length: int
+    max_array_elements: int
+    max_table_pairs: int
+    show_types: bool
+    show_addresses: bool
+    compact_mode: bool
+
+
+class TraceOptions(TypedDict, total=False):
+    """What a stack trace shows.
+
+    Attributes:
+        max_depth: Frames at most (50).
+        capture_locals: Whether local variables are shown (false).
+        capture_upvalues: Whether variables of enclosing functions are shown (false).
+        include_source: Whether file and line are shown (true).
+    """
+
+    max_depth: int
+    capture_locals: bool
+    capture_upvalues: bool
+    include_source: bool
+
+
 @script_global("Debug")
 class DebugGlobal:
-    """Look at what a script does."""
+    """Look at what a script does: messages, timers, dumps, stack traces, memory.
+
+    Messages go into a log of the script, which keeps the latest 1,000, and to Python's `logging`
+    as ``llmspell.script.<module>``. Logging never raises.
+    """
 
     def __init__(self, host: ScriptHost) -> None:
         self._host = host
@@ -141,46 +189,89 @@ class DebugGlobal:
 
     @exposed()
     def log(self, level: str, message: Any = None, module: str = "script") -> None:
-        """Log on a level given as a word; an unknown word is ignored."""
+        """Log a message on a level given as a word.
+
+        Args:
+            level: ``error``, ``warn``, ``info``, ``debug`` or ``trace``; another word is ignored.
+            message: Any value; a table is written as JSON.
+            module: Where it comes from; filters look at it.
+        """
         self._log.write(level, _text(message), module)
 
     @exposed()
     def trace(self, message: Any = None, module: str = "script") -> None:
-        """Log on level trace."""
+        """Log a message on level trace.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            module: Where it comes from; filters look at it.
+        """
         self._log.write("trace", _text(message), module)
 
     @exposed()
     def debug(self, message: Any = None, module: str = "script") -> None:
-        """Log on level debug."""
+        """Log a message on level debug.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            module: Where it comes from; filters look at it.
+        """
         self._log.write("debug", _text(message), module)
 
     @exposed()
     def info(self, message: Any = None, module: str = "script") -> None:
-        """Log on level info."""
+        """Log a message on level info.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            module: Where it comes from; filters look at it.
+        """
         self._log.write("info", _text(message), module)
 
     @exposed()
     def warn(self, message: Any = None, module: str = "script") -> None:
-        """Log on level warn."""
+        """Log a message on level warn.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            module: Where it comes from; filters look at it.
+        """
         self._log.write("warn", _text(message), module)
 
     @exposed()
     def error(self, message: Any = None, module: str = "script") -> None:
-        """Log on level error; does not raise."""
+        """Log a message on level error; it does not raise.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            module: Where it comes from; filters look at it.
+        """
         self._log.write("error", _text(message), module)
 
     @exposed()
     def log_with_data(
         self, level: str, message: Any = None, data: Any = None, module: str = "script"
     ) -> None:
-        """Log with *data* as the entry's metadata."""
+        """Log a message with data, which becomes the entry's ``metadata``.
+
+        Args:
+            level: As for `log`.
+            message: Any value; a table is written as JSON.
+            data: Any value; functions in it become nil.
+            module: Where it comes from; filters look at it.
+        """
         self._log.write(level, _text(message), module, _plain(data))
 
     # Levels and filters -------------------------------------------------------------------------
 
     @exposed()
     def set_level(self, level: Any) -> bool:
-        """Drop messages below *level*; false for an unknown word."""
+        """Drop messages below a level; false for an unknown word.
+
+        Args:
+            level: ``off``, ``error``, ``warn``, ``info``, ``debug`` or ``trace``; at first
+                ``info``, or ``debug.level`` of the configuration.
+        """
         word = level_of(level) if isinstance(level, str) else None
         if word is None:
             return False
@@ -189,7 +280,7 @@ class DebugGlobal:
 
     @exposed()
     def get_level(self) -> str:
-        """The level word, upper case."""
+        """The level as a word in upper case."""
         return self._log.level.upper()
 
     @exposed()
@@ -199,22 +290,32 @@ class DebugGlobal:
 
     @exposed()
     def is_enabled(self) -> bool:
-        """Whether it is on."""
+        """Whether the log is on."""
         return self._log.enabled
 
     @exposed()
     def add_module_filter(self, pattern: str, enabled: bool = True) -> None:
-        """A rule for modules, ``*`` for any text; the latest that matches decides."""
+        """Add a rule for modules; the latest that matches decides.
+
+        Args:
+            pattern: A module's name, in which ``*`` stands for any text.
+            enabled: Whether messages of such modules are taken.
+        """
         rule = make_filter(pattern, "wildcard", enabled)
         assert rule is not None
         self._log.add(rule)
 
     @exposed()
     def add_advanced_filter(self, pattern: str, type: str, enabled: bool = True) -> bool:
-        """A rule of type exact, wildcard, regex or hierarchical; false for a bad one.
+        """Add a rule for modules of a certain type; false for a bad one.
 
         A regular expression is searched for in the first 100 characters of a module's name. One
         that might take too long is a bad one: repeated groups, more than three repetitions.
+
+        Args:
+            pattern: What the rule's type takes; hierarchical is a module and those below it.
+            type: ``exact``, ``wildcard``, ``regex`` or ``hierarchical``.
+            enabled: Whether messages of such modules are taken.
         """
         rule = make_filter(pattern, type.lower(), enabled)
         if rule is not None:
@@ -223,7 +324,7 @@ class DebugGlobal:
 
     @exposed()
     def remove_module_filter(self, pattern: str) -> bool:
-        """Remove the rules with that pattern; whether there were any."""
+        """Remove the rules with exactly that pattern; whether there were any."""
         kept = [rule for rule in self._log.filters if rule.pattern != pattern]
         removed = len(kept) < len(self._log.filters)
         self._log.filters = kept
@@ -236,12 +337,12 @@ class DebugGlobal:
 
     @exposed()
     def set_default_filter_enabled(self, enabled: bool) -> None:
-        """Whether messages that no rule matches are taken."""
+        """Say whether messages are taken that no rule matches; they are at first."""
         self._log.default_enabled = enabled
 
     @exposed()
     def get_filter_summary(self) -> dict[str, Any]:
-        """``{default_enabled, total_rules, rules}``."""
+        """The rules: ``{default_enabled, total_rules, rules}``."""
         return {
             "default_enabled": self._log.default_enabled,
             "total_rules": len(self._log.filters),
@@ -253,7 +354,11 @@ class DebugGlobal:
 
     @exposed()
     def get_captured_entries(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """The latest entries, oldest first; the log keeps 1,000."""
+        """The latest messages, oldest first: ``{timestamp, level, message, module, metadata?}``.
+
+        Args:
+            limit: How many at most; the log keeps 1,000.
+        """
         entries = [entry.to_dict() for entry in self._log.entries]
         return (
             entries if limit is None else entries[len(entries) - max(0, limit) :] if limit else []
@@ -261,14 +366,18 @@ class DebugGlobal:
 
     @exposed()
     def clear_captured(self) -> None:
-        """Forget the entries."""
+        """Forget the messages."""
         self._log.clear()
 
     # Timing -------------------------------------------------------------------------------------
 
     @exposed()
     def timer(self, name: str) -> Timer:
-        """Start a timer."""
+        """Start a timer.
+
+        Args:
+            name: What the reports call it.
+        """
         self._made += 1
         timer = Timer(self._host, name, self._made)
         self._timers[timer.identity] = timer
@@ -279,8 +388,15 @@ class DebugGlobal:
 
     @exposed()
     def record_event(self, timer_id: str, name: str, metadata: Any = None) -> bool:
-        """Note an event on a timer; false for an unknown timer, and when there is no room: a timer
-        keeps 1,000 events, all of them together some 8 MB.
+        """Note an event on a timer.
+
+        False for an unknown timer, and when there is no room: a timer keeps 1,000 events, all of
+        them together some 8 MB.
+
+        Args:
+            timer_id: The timer's ``id``.
+            name: What the reports call the event.
+            metadata: Any value; functions in it become nil.
         """
         timer = self._timers.get(timer_id)
         data = _plain(metadata)
@@ -293,7 +409,7 @@ class DebugGlobal:
 
     @exposed()
     def performance_report(self) -> str:
-        """The timers as text."""
+        """All timers, with laps and events, as text."""
         lines = ["Performance report:"]
         for timer in self._timers.values():
             running = " (running)" if timer.stopped is None else ""
@@ -306,7 +422,7 @@ class DebugGlobal:
 
     @exposed()
     def json_report(self) -> str:
-        """The timers with laps and events as JSON."""
+        """All timers, with laps and events, as JSON."""
         import json
 
         report = {
@@ -317,7 +433,7 @@ class DebugGlobal:
 
     @exposed()
     def flame_graph(self) -> str:
-        """The timers as folded stacks: ``script;timer;lap microseconds``."""
+        """All timers as folded stacks, a line each: ``script;timer;lap microseconds``."""
         lines: list[str] = []
         for timer in self._timers.values():
             frame = f"script;{timer.title.replace(';', ':').replace(' ', '_')}"
@@ -329,12 +445,79 @@ class DebugGlobal:
             lines.append(f"{frame} {round((timer.milliseconds() - before) * 1000)}")
         return "\n".join(lines)
 
+    # The stack and tables of the language, which each engine reads itself ------------------------
+
+    @exposed(native=True)
+    def dump(self, value: Any, label: str | None = None) -> str:
+        """Any value described as text, over several lines; prints nothing.
+
+        Args:
+            value: Any value; cycles are shown as such.
+            label: Stands before it.
+        """
+        ...
+
+    @exposed(native=True)
+    def dump_compact(self, value: Any, label: str | None = None) -> str:
+        """Any value described on one line, cut short.
+
+        Args:
+            value: Any value; cycles are shown as such.
+            label: Stands before it.
+        """
+        ...
+
+    @exposed(native=True)
+    def dump_verbose(self, value: Any, label: str | None = None) -> str:
+        """Any value described with more depth, and with addresses.
+
+        Args:
+            value: Any value; cycles are shown as such.
+            label: Stands before it.
+        """
+        ...
+
+    @exposed(native=True)
+    def dump_with_options(
+        self, value: Any, options: DumpOptions | None = None, label: str | None = None
+    ) -> str:
+        """Any value described as the options say.
+
+        Args:
+            value: Any value; cycles are shown as such.
+            options: As `dump` where they say nothing.
+            label: Stands before it.
+        """
+        ...
+
+    @exposed(native=True)
+    def stack_trace(self, options: TraceOptions | Literal["error", "trace"] | None = None) -> str:
+        """The functions that are being executed, innermost first, as text.
+
+        Args:
+            options: ``"error"`` shows 20 frames, ``"trace"`` variables too.
+        """
+        ...
+
+    @exposed(native=True)
+    def stack_trace_json(
+        self, options: TraceOptions | Literal["error", "trace"] | None = None
+    ) -> str:
+        """The same as JSON: ``{frames, max_depth, truncated}``.
+
+        Args:
+            options: As for `stack_trace`.
+        """
+        ...
+
     # Memory -------------------------------------------------------------------------------------
 
     @exposed()
     def memory_stats(self) -> dict[str, int]:
-        """``{used_bytes, allocated_bytes, resident_bytes, collections}``: the script's heap, its
-        limit, the memory of the process, executions so far (each ends with a collection).
+        """The memory in use: ``{used_bytes, allocated_bytes, resident_bytes, collections}``.
+
+        These are the script's heap, its limit, the memory of the process, and the executions so
+        far (each ends with a collection).
         """
         used, limit, collections = heap_of(self._host)
         return {
@@ -346,8 +529,10 @@ class DebugGlobal:
 
     @exposed()
     def memory_snapshot(self) -> dict[str, Any]:
-        """``{timestamp_secs, active_trackers, total_memory_delta_bytes,
-        tracker_memory_usage}``: the heap's growth since each running timer began.
+        """The growth of the heap since each running timer began.
+
+        Returns:
+            ``{timestamp_secs, active_trackers, total_memory_delta_bytes, tracker_memory_usage}``
         """
         used = heap_of(self._host)[0]
         usage = {

@@ -40,7 +40,7 @@ def _constant(text: str) -> float:
 
 @script_global("JSON")
 class JsonGlobal:
-    """Parse and write JSON."""
+    """Read and write JSON."""
 
     def __init__(self, host: ScriptHost) -> None:
         self._host = host
@@ -48,6 +48,9 @@ class JsonGlobal:
     @exposed(names=("decode",))
     def parse(self, text: Any) -> Any:
         """The value of a JSON text; null is nil, arrays are sequences.
+
+        Args:
+            text: JSON.
 
         Raises:
             ValidationError: ``JSON parse error: …`` for anything else than JSON.
@@ -61,11 +64,14 @@ class JsonGlobal:
 
     @exposed(names=("encode",))
     def stringify(self, value: Any, indent: Any = None) -> bytes:
-        """The JSON of a value, keys sorted: compact, or with *indent* (a number of spaces or
-        true) pretty.
+        """The JSON of a value, with sorted keys.
+
+        Args:
+            value: Any value; an empty table is ``{}``, see `array`.
+            indent: Nothing for one line; true or a number of spaces for several.
 
         Raises:
-            ValidationError: for functions, coroutines, cycles, strings that are not UTF-8.
+            ValidationError: For functions, coroutines, cycles, strings that are not UTF-8.
         """
         if indent is None or indent is False:
             return _utf8(_compact(value))
@@ -80,10 +86,14 @@ class JsonGlobal:
 
     @exposed()
     def array(self, items: list[Any] | None = None) -> list[Any]:
-        """The same items as a table that is written as an array even when empty."""
+        """The same items as a table that is written as an array even when empty.
+
+        Args:
+            items: A sequence; without one the array is empty.
+        """
         return items or []
 
     @attribute
     def null(self) -> Any:
-        """Written as ``null`` where nil would leave no trace."""
+        """A value that is written as ``null``, where nil would leave no trace."""
         return NULL

@@ -27,40 +27,74 @@ class _Methods:
 
     @exposed()
     def trace(self, message: Any = None, fields: Any = None) -> None:
-        """Log on level trace."""
+        """Log a message on level trace.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            fields: A table that is kept with the message.
+        """
         self._write("trace", message, fields)
 
     @exposed()
     def debug(self, message: Any = None, fields: Any = None) -> None:
-        """Log on level debug."""
+        """Log a message on level debug.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            fields: A table that is kept with the message.
+        """
         self._write("debug", message, fields)
 
     @exposed()
     def info(self, message: Any = None, fields: Any = None) -> None:
-        """Log on level info."""
+        """Log a message on level info.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            fields: A table that is kept with the message.
+        """
         self._write("info", message, fields)
 
     @exposed()
     def warn(self, message: Any = None, fields: Any = None) -> None:
-        """Log on level warn."""
+        """Log a message on level warn.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            fields: A table that is kept with the message.
+        """
         self._write("warn", message, fields)
 
     @exposed()
     def error(self, message: Any = None, fields: Any = None) -> None:
-        """Log on level error; does not raise."""
+        """Log a message on level error; it does not raise.
+
+        Args:
+            message: Any value; a table is written as JSON.
+            fields: A table that is kept with the message.
+        """
         self._write("error", message, fields)
 
     @exposed()
     def log(self, level: str, message: Any = None, fields: Any = None) -> None:
-        """Log on a level given as a word; an unknown word is ignored."""
+        """Log a message on a level given as a word.
+
+        Args:
+            level: ``error``, ``warn``, ``info``, ``debug`` or ``trace``; another word is ignored.
+            message: Any value; a table is written as JSON.
+            fields: A table that is kept with the message.
+        """
         self._write(level, message, fields)
 
     @exposed()
     def set_level(self, level: str) -> None:
-        """Drop messages below *level*.
+        """Drop messages below a level, in the log of the whole script.
+
+        Args:
+            level: ``off``, ``error``, ``warn``, ``info``, ``debug`` or ``trace``.
 
         Raises:
-            ValidationError: for an unknown word.
+            ValidationError: For an unknown word.
         """
         word = level_of(level)
         if word is None:
@@ -69,7 +103,7 @@ class _Methods:
 
     @exposed()
     def get_level(self) -> str:
-        """The level word, lower case."""
+        """The level as a word in lower case."""
         return self._log.level
 
 
@@ -83,7 +117,7 @@ def _text(value: Any) -> str:
 
 @script_object("Logger")
 class NamedLogger(_Methods):
-    """A logger for one module."""
+    """A logger for one module, made by `Logger.new`."""
 
     def __init__(self, log: ScriptLog, name: str) -> None:
         self._log = log
@@ -105,10 +139,18 @@ class LoggerGlobal(_Methods):
 
     @exposed()
     def new(self, name: str) -> NamedLogger:
-        """A logger whose messages carry *name* as their module."""
+        """A logger whose messages carry a module's name.
+
+        Args:
+            name: The module.
+        """
         return NamedLogger(self._log, name)
 
     @exposed()
     def set_correlation_id(self, id: str | None = None) -> None:
-        """Put *id* into the fields of every later message; nil ends that."""
+        """Put an id into the fields of every later message.
+
+        Args:
+            id: The id; nil ends that.
+        """
         self._log.correlation_id = id

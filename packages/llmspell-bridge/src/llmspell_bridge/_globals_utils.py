@@ -14,7 +14,7 @@ _ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b",
 
 @script_global("Utils")
 class UtilsGlobal:
-    """Small helpers; ``deep_copy`` comes with the engine."""
+    """Small helpers: ids, time, hashes, text, copies."""
 
     def __init__(self, host: ScriptHost) -> None:
         self._host = host
@@ -26,20 +26,23 @@ class UtilsGlobal:
 
     @exposed()
     def timestamp(self) -> float:
-        """Unix seconds with a fraction."""
+        """The time in seconds since 1970, with a fraction."""
         return self._host.context.now()
 
     @exposed()
     def now(self) -> str:
-        """The time in UTC as RFC 3339."""
+        """The time in UTC as text: ``2026-11-21T14:47:00.000Z``."""
         return rfc3339(self._host.context.now())
 
     @exposed()
     async def sleep(self, milliseconds: float) -> None:
         """Wait; callbacks and promises are served meanwhile.
 
+        Args:
+            milliseconds: How long.
+
         Raises:
-            ValidationError: for a negative or endless time.
+            ValidationError: For a negative or endless time.
         """
         import asyncio
 
@@ -49,10 +52,15 @@ class UtilsGlobal:
 
     @exposed()
     def hash(self, text: bytes, algorithm: str = "sha256") -> str:
-        """The digest of the bytes, in hex.
+        """The digest of a text, in hex.
+
+        Args:
+            text: The bytes.
+            algorithm: ``md5``, ``sha1``, ``sha224``, ``sha256``, ``sha384``, ``sha512``,
+                ``blake2b`` or ``blake2s``.
 
         Raises:
-            ValidationError: for an unknown algorithm.
+            ValidationError: For an unknown algorithm.
         """
         import hashlib
 
@@ -67,7 +75,11 @@ class UtilsGlobal:
 
     @exposed(names=("base64encode",))
     def base64_encode(self, text: bytes) -> bytes:
-        """The bytes in Base64."""
+        """A text in Base64.
+
+        Args:
+            text: The bytes.
+        """
         from base64 import b64encode
 
         return b64encode(text)
@@ -76,8 +88,11 @@ class UtilsGlobal:
     def base64_decode(self, text: bytes) -> bytes:
         """The bytes that Base64 text stands for.
 
+        Args:
+            text: Base64.
+
         Raises:
-            ValidationError: for anything else.
+            ValidationError: For anything else.
         """
         from base64 import b64decode
 
@@ -88,24 +103,39 @@ class UtilsGlobal:
 
     @exposed()
     def trim(self, text: bytes) -> bytes:
-        """Without white space at both ends."""
+        """A text without the white space at both ends."""
         return text.strip()
 
     @exposed()
     def split(self, text: bytes, separator: bytes = b",") -> list[bytes]:
-        """The pieces between the separators (plain text, not a pattern).
+        """The pieces of a text between its separators.
+
+        Args:
+            text: The text.
+            separator: Plain text, not a pattern.
 
         Raises:
-            ValidationError: for an empty separator.
+            ValidationError: For an empty separator.
         """
         if not separator:
             raise ValidationError("separator must not be empty", field="separator")
         return text.split(separator)
 
+    @exposed(native=True)
+    def deep_copy(self, value: Any) -> Any:
+        """A copy of a table and of the tables in it; cycles and sharing stay as they are.
+
+        Args:
+            value: Any value; handles are not copied.
+        """
+        ...
+
     @exposed()
     def env(self, name: str) -> Any:
-        """An environment variable, or nil. In the strict profile (``stdlib`` None or Basic)
-        names that speak of keys, tokens, secrets or passwords are nil.
+        """An environment variable, or nil.
+
+        In the strict profile (``stdlib`` None or Basic) names that speak of keys, tokens, secrets
+        or passwords are nil.
         """
         if getattr(self._host, "strict", False) and any(word in name.upper() for word in _SECRET):
             return None

@@ -100,8 +100,8 @@ class Catalogue:
             found = self._objects(type.handle)
             return UNKNOWN if found is None else Declared(found, self, ":")
         if type.kind == "either":
-            known = [self.of_type(option) for option in type.of]
-            return next((each for each in known if isinstance(each, Declared)), UNKNOWN)
+            known = tuple(each for each in map(self.of_type, type.of) if each is not UNKNOWN)
+            return known[0] if len(known) == 1 else Either(known)
         if type.kind in {"text", "words"}:
             return TEXT
         if type.kind == "list":
@@ -242,6 +242,34 @@ class PromiseOf(Meaning):
         if name == "await":
             return Result(self._promise().member(name), self.value)
         return super().member(name)
+
+
+@dataclass(frozen=True)
+class Either(Meaning):
+    """One of several things; all that one of them has is offered."""
+
+    options: tuple[Meaning, ...]
+    kind: CompletionKind = "variable"
+
+    @property
+    def signature(self) -> str:
+        """What it may be."""
+        return "|".join(each.signature for each in self.options)
+
+    def members(self) -> Iterator[tuple[tuple[str, ...], Meaning]]:
+        """Those of each."""
+        for each in self.options:
+            yield from each.members()
+
+    def member(self, name: str) -> Meaning:
+        """What it is in the first that has it."""
+        found = (each.member(name) for each in self.options)
+        return next((each for each in found if each is not UNKNOWN), UNKNOWN)
+
+    def item(self) -> Meaning:
+        """An item of the first that is a list."""
+        found = (each.item() for each in self.options)
+        return next((each for each in found if each is not UNKNOWN), UNKNOWN)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from llmspell_core import MemberDescription, ParameterDescription, ValueType, camel
@@ -61,7 +62,7 @@ def parameter_text(parameter: ParameterDescription) -> str:
         return "..."
     if parameter.required:
         return f"{parameter.name}: {type_text(parameter.type)}"
-    return f"{parameter.name}?: {type_text(parameter.type).removesuffix('?')}"
+    return f"{parameter.name}?: {type_text(replace(parameter.type, optional=False))}"
 
 
 def result_text(member: MemberDescription) -> str:

@@ -12,7 +12,10 @@ from llmspell_core import ConfigurationError, ScriptHost, exposed, nearest, scri
 
 @script_global("Config")
 class ConfigGlobal:
-    """``Config``: the settings in force, defaults included. Secrets read ``<REDACTED>``."""
+    """The settings in force, defaults included; secrets read ``<REDACTED>``.
+
+    Read-only: settings are made in ``llmspell.toml``, the environment and on the command line.
+    """
 
     def __init__(self, host: ScriptHost) -> None:
         self._host = host
@@ -38,13 +41,21 @@ class ConfigGlobal:
 
     @exposed()
     def get(self, path: str | None = None, default: Any = None) -> Any:
-        """The value at the dotted *path*, else *default*; without a path everything."""
+        """The value of a setting.
+
+        Args:
+            path: Its dotted path, like ``rag.chunking.chunk_size``; without one, all of them.
+            default: What is given where there is no such setting.
+        """
         found = self._at(path or "")
         return default if found is None else found
 
     @exposed()
     def get_section(self, name: str) -> dict[str, Any]:
-        """A table.
+        """A table of settings.
+
+        Args:
+            name: Its dotted path, like ``runtime.security``.
 
         Raises:
             ConfigurationError: ``Unknown configuration section: …``.
@@ -66,7 +77,14 @@ class ConfigGlobal:
 
     @exposed()
     def get_provider(self, name: str) -> dict[str, Any] | None:
-        """The table of a provider, or None. ``model`` and ``type`` are given as well."""
+        """The settings of a model provider, or nil.
+
+        Args:
+            name: Its name in the configuration.
+
+        Returns:
+            Its table, with ``model`` and ``type`` as well.
+        """
         table = self._at(f"providers.{name}")
         if not isinstance(table, dict):
             return None
@@ -79,18 +97,18 @@ class ConfigGlobal:
 
     @exposed()
     def list_providers(self) -> list[str]:
-        """The names of the configured providers, sorted."""
+        """The names of the configured model providers, sorted."""
         tables = cast("dict[str, Any]", self._at("providers"))
         return sorted(name for name, table in tables.items() if isinstance(table, dict))
 
     @exposed()
     def get_security(self) -> dict[str, Any]:
-        """The table ``runtime.security``."""
+        """The settings ``runtime.security``."""
         return cast("dict[str, Any]", self._at("runtime.security") or {})
 
     @exposed()
     def get_tools(self) -> dict[str, Any]:
-        """The table ``tools``."""
+        """The settings ``tools``."""
         return cast("dict[str, Any]", self._at("tools") or {})
 
     @exposed()
@@ -110,7 +128,12 @@ class ConfigGlobal:
 
     @exposed()
     def get_permissions(self) -> dict[str, bool]:
-        """What scripts may do with the configuration: the preset ``standard``."""
+        """What scripts may do with the configuration: the preset ``standard``.
+
+        Returns:
+            ``{read, modify_providers, modify_tools, modify_runtime, modify_security,
+            access_secrets}``
+        """
         return {
             "read": True,
             "modify_providers": False,
@@ -122,5 +145,9 @@ class ConfigGlobal:
 
     @exposed()
     def to_json(self, pretty: bool = False) -> str:
-        """Everything as JSON."""
+        """All settings as JSON.
+
+        Args:
+            pretty: Whether over several lines.
+        """
         return json.dumps(self._all(), ensure_ascii=False, indent=2 if pretty else None)

@@ -54,7 +54,7 @@ class ValueType:
         words: The words of ``words``.
         handle: The key of an `ObjectDescription`.
         title: What scripts call that object.
-        keys: The known keys of a ``table``.
+        keys: The known keys of a table that this is, or may be.
         registered: The entry-point group whose names this text is taken from.
         optional: Whether nil is taken or given as well.
     """
@@ -338,9 +338,7 @@ class _Describer:
             return ValueType("nothing")
         origin, inner = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
-            found = self.type(inner[0], owner)
-            group = next((each.group for each in inner if isinstance(each, Registered)), "")
-            return _changed(found, registered=group)
+            return self._noted(self.type(inner[0], owner), inner[1:], owner)
         if origin is Union or origin is types.UnionType:
             return self._either(inner, owner)
         if origin is Literal:
@@ -351,6 +349,15 @@ class _Describer:
         if not isinstance(kind, type):
             return ValueType("any")
         return self._of_class(kind, inner, owner)
+
+    def _noted(self, found: ValueType, notes: Sequence[Any], owner: type) -> ValueType:
+        """A type with what is noted beside it."""
+        for note in notes:
+            if isinstance(note, Registered):
+                found = _changed(found, registered=note.group)
+            elif isinstance(note, type):
+                found = _changed(found, keys=self._keys(note, owner))
+        return found
 
     def _either(self, options: Sequence[Any], owner: type) -> ValueType:
         wanted = [option for option in options if option is not type(None)]
@@ -383,16 +390,24 @@ class _Describer:
         return ValueType("any")
 
     def _keys(self, cls: Any, owner: type) -> tuple[OptionKey, ...]:
-        """The keys of a ``TypedDict`` class."""
-        required: Any = getattr(cls, "__required_keys__", None)
-        if required is None:
-            return ()
+        """The keys of a ``TypedDict`` class, the fields of a dataclass."""
+        import dataclasses
         import sys
 
+        required: Any = getattr(cls, "__required_keys__", None)
+        if dataclasses.is_dataclass(cls):
+            missing = dataclasses.MISSING
+            fields = dataclasses.fields(cls)
+            required = {f.name for f in fields if f.default is f.default_factory is missing}
+            annotations: Mapping[str, Any] = {f.name: f.type for f in fields}
+        elif required is not None:
+            annotations = cls.__annotations__
+        else:
+            return ()
         docs = read_docstring(cls.__doc__).attributes
         scope = vars(sys.modules[cls.__module__])
         made: list[OptionKey] = []
-        for name, annotation in cls.__annotations__.items():
+        for name, annotation in annotations.items():
             # A quoted annotation of a TypedDict is kept as a ForwardRef.
             text = getattr(annotation, "__forward_arg__", annotation)
             found = self.type(evaluated(text, scope), owner)
@@ -409,13 +424,20 @@ _KINDS: Mapping[Any, TypeKind] = {
 }
 
 
-def _changed(found: ValueType, *, optional: bool = False, registered: str = "") -> ValueType:
+def _changed(
+    found: ValueType,
+    *,
+    optional: bool = False,
+    registered: str = "",
+    keys: tuple[OptionKey, ...] = (),
+) -> ValueType:
     from dataclasses import replace
 
     return replace(
         found,
         optional=optional or found.optional,
         registered=registered or found.registered,
+        keys=keys or found.keys,
     )
 
 

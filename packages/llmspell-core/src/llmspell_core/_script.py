@@ -25,8 +25,9 @@ a `script_object` class    a handle made by that class
 ``… | None``               nil or missing is None
 a ``TypedDict`` class      as ``dict[str, Any]``, unchecked; its keys are offered as completions,
                            described by the section ``Attributes:`` of its docstring
-``Annotated[str,           as ``str``; the names registered in the group are offered as
-Registered(group)]``       completions
+``Annotated[T, D]``        as ``T``; where ``D`` is a ``TypedDict`` or dataclass, its keys are
+                           offered in tables; where it is `Registered`, the names in that
+                           entry-point group
 =========================  ==================================================================
 
 Results are converted back: None, booleans, numbers, ``str``, ``bytes``, lists, dicts and the

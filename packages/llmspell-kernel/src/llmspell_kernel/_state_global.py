@@ -64,13 +64,23 @@ class StateGlobal:
 
     @exposed()
     async def save(self, scope: str, key: str, value: Any = None) -> None:
-        """Store *value* in *scope*."""
+        """Store a value in a scope.
+
+        Args:
+            scope: ``global``, or one with an id: ``session:ID``, ``user:ID``, ``workflow:ID`` …
+            key: The key.
+            value: Anything JSON can hold; nil deletes.
+        """
         await self._state.set(self._allowed(scope), key, value, self._context)
 
     @exposed()
     async def load(self, scope: str, key: str) -> Any:
-        """The value in *scope*. In ``global`` and ``custom``, *key* may also be a full key
-        (``:workflow:ID:agent:A:output``).
+        """The value in a scope, or nil.
+
+        Args:
+            scope: As for `save`.
+            key: The key; in ``global`` and ``custom`` also a full one
+                (``:workflow:ID:agent:A:output``).
         """
         state, context = self._state, self._context
         found = await state.get(self._allowed(scope), key, context)
@@ -81,7 +91,12 @@ class StateGlobal:
 
     @exposed()
     async def get(self, key: str, default: Any = None) -> Any:
-        """``get(key, default?)``, or ``get(scope, key)`` where the first is a known scope."""
+        """The value of a key: ``get(key, default?)``, or ``get(scope, key)``.
+
+        Args:
+            key: The key, or a known scope.
+            default: What is given where there is no value; behind a scope, the key.
+        """
         if isinstance(default, str) and _is_scope(key):
             return await self._state.get(self._allowed(key), default, self._context)
         found = await self._state.get(*self._place(key), self._context)
@@ -89,7 +104,15 @@ class StateGlobal:
 
     @exposed()
     async def set(self, key: str, *rest: Any) -> bool:
-        """``set(key, value)`` or ``set(scope, key, value)``; returns true."""
+        """Store a value: ``set(key, value)`` or ``set(scope, key, value)``.
+
+        Args:
+            key: The key, or the scope of three arguments.
+            rest: The value, or key and value; nil deletes.
+
+        Returns:
+            True
+        """
         if len(rest) < 2 or (rest[1] is None and not _is_scope(key)):
             scope, name = self._place(key)
             await self._state.set(scope, name, rest[0] if rest else None, self._context)
@@ -104,13 +127,23 @@ class StateGlobal:
 
     @exposed()
     async def delete(self, key: str, scoped_key: str | None = None) -> bool:
-        """``delete(key)`` or ``delete(scope, key)``; whether it was there."""
+        """Delete a value: ``delete(key)`` or ``delete(scope, key)``; whether it was there.
+
+        Args:
+            key: The key, or the scope of two arguments.
+            scoped_key: The key in that scope.
+        """
         scope, name = self._either(key, scoped_key)
         return await self._state.delete(scope, name, self._context)
 
     @exposed()
     async def exists(self, key: str, scoped_key: str | None = None) -> bool:
-        """``exists(key)`` or ``exists(scope, key)``."""
+        """Whether there is a value: ``exists(key)`` or ``exists(scope, key)``.
+
+        Args:
+            key: The key, or the scope of two arguments.
+            scoped_key: The key in that scope.
+        """
         scope, name = self._either(key, scoped_key)
         return await self._state.get(scope, name, self._context) is not None
 
@@ -121,18 +154,25 @@ class StateGlobal:
 
     @exposed()
     async def list(self, prefix: str = "") -> list[str]:
-        """The keys of the current scope that begin with *prefix*."""
+        """The keys of the current scope, sorted.
+
+        Args:
+            prefix: Only keys that begin so.
+        """
         return await self._state.list(self._allowed(self._scope), self._context, prefix=prefix)
 
     @exposed()
     async def keys(self) -> list[str]:
-        """The keys of the current scope."""
+        """The keys of the current scope, sorted."""
         return await self._state.list(self._allowed(self._scope), self._context)
 
     @exposed()
     async def list_keys(self, scope: str = "") -> list[str]:
-        """The keys of *scope*, without it. Any beginning of keys that ends before a ``:`` will
-        do (``workflow:ID``).
+        """The keys of a scope, without the scope.
+
+        Args:
+            scope: A scope, or any beginning of keys that ends before a ``:`` (``workflow:ID``);
+                without one the current scope.
         """
         return await self._state.list(self._allowed(scope or self._scope), self._context)
 
@@ -143,35 +183,66 @@ class StateGlobal:
 
     @exposed()
     async def clear(self, scope: str | None = None) -> int:
-        """Remove the keys of *scope*, or of the current one; returns how many."""
+        """Remove all keys of a scope; returns how many.
+
+        Args:
+            scope: The scope; without one the current.
+        """
         return await self._state.clear(self._allowed(scope or self._scope), self._context)
 
     # -- the scope said every time -----------------------------------------------------------------
 
     @exposed()
     async def get_scoped(self, scope: str, key: str) -> Any:
-        """The value in *scope*."""
+        """The value in a scope, or nil.
+
+        Args:
+            scope: As for `save`.
+            key: The key.
+        """
         return await self._state.get(self._allowed(scope), key, self._context)
 
     @exposed()
     async def set_scoped(self, scope: str, key: str, value: Any = None) -> bool:
-        """Store in *scope*; returns true."""
+        """Store a value in a scope.
+
+        Args:
+            scope: As for `save`.
+            key: The key.
+            value: Anything JSON can hold; nil deletes.
+
+        Returns:
+            True
+        """
         await self._state.set(self._allowed(scope), key, value, self._context)
         return True
 
     @exposed()
     async def delete_scoped(self, scope: str, key: str) -> bool:
-        """Remove from *scope*; whether it was there."""
+        """Delete a value from a scope; whether it was there.
+
+        Args:
+            scope: As for `save`.
+            key: The key.
+        """
         return await self._state.delete(self._allowed(scope), key, self._context)
 
     @exposed()
     async def clear_scope(self, scope: str) -> int:
-        """Remove the keys of *scope*; returns how many."""
+        """Remove all keys of a scope; returns how many.
+
+        Args:
+            scope: As for `save`.
+        """
         return await self._state.clear(self._allowed(scope), self._context)
 
     @exposed()
     async def list_scoped(self, scope: str) -> list[str]:
-        """The keys of *scope*, without it."""
+        """The keys of a scope, without the scope.
+
+        Args:
+            scope: As for `save`.
+        """
         return await self._state.list(self._allowed(scope), self._context)
 
     @exposed()
@@ -182,7 +253,11 @@ class StateGlobal:
 
     @exposed()
     def set_scope(self, scope: str) -> str:
-        """Make *scope* the current one; returns the previous."""
+        """Make a scope the current one; returns the previous.
+
+        Args:
+            scope: As for `save`.
+        """
         before, named = self._scope, scope_named(scope)
         # Leaving a session or tenant that was chosen here is free; an execution's tenant is not.
         if named.startswith("tenant:") and self._context.tenant is not None:
@@ -203,20 +278,36 @@ class StateGlobal:
 
     @exposed()
     async def increment(self, key: str, amount: Any = 1) -> Any:
-        """Add to a number (missing: 0); returns the sum."""
+        """Add to a number, in one step; returns the sum.
+
+        Args:
+            key: The key; where there is no value, 0 is added to.
+            amount: What is added (1); negative numbers subtract.
+        """
         scope, name = self._place(key)
         by = 1 if amount is None else amount
         return await self._state.increment(scope, name, by, self._context)
 
     @exposed()
     async def append(self, key: str, value: Any) -> int:
-        """Add to the end of a list (missing: empty); returns its length."""
+        """Add to the end of a list, in one step; returns its length.
+
+        Args:
+            key: The key; where there is no value, the list is empty.
+            value: The new item.
+        """
         scope, name = self._place(key)
         return await self._state.append(scope, name, value, self._context)
 
     @exposed()
     async def compare_and_swap(self, key: str, old: Any = None, new: Any = None) -> bool:
-        """Store *new* if the value still equals *old* (nil: is missing); whether it did."""
+        """Store a value if the present one is still as expected; whether it was.
+
+        Args:
+            key: The key.
+            old: What the value must equal; nil: there must be none.
+            new: What is stored; nil deletes.
+        """
         scope, name = self._place(key)
         return await self._state.compare_and_swap(scope, name, old, new, self._context)
 
@@ -224,43 +315,87 @@ class StateGlobal:
 
     @exposed()
     async def workflow_get(self, id: str, step: str) -> Any:
-        """The value at ``workflow:{id}:{step}``."""
+        """The value at ``workflow:ID:STEP``, or nil.
+
+        Args:
+            id: Of the workflow.
+            step: Its step.
+        """
         return await self._state.get(f"workflow:{id}", step, self._context)
 
     @exposed()
     async def workflow_set(self, id: str, step: str, value: Any = None) -> bool:
-        """Store at ``workflow:{id}:{step}``; returns true."""
+        """Store a value at ``workflow:ID:STEP``.
+
+        Args:
+            id: Of the workflow.
+            step: Its step.
+            value: Anything JSON can hold; nil deletes.
+
+        Returns:
+            True
+        """
         await self._state.set(f"workflow:{id}", step, value, self._context)
         return True
 
     @exposed()
     async def workflow_list(self, id: str) -> list[str]:
-        """The steps stored under ``workflow:{id}``."""
+        """The steps stored under ``workflow:ID``.
+
+        Args:
+            id: Of the workflow.
+        """
         return await self._state.list(f"workflow:{id}", self._context)
 
     @exposed()
     async def agent_get(self, id: str, key: str) -> Any:
-        """The value at ``agent:{id}:{key}``."""
+        """The value at ``agent:ID:KEY``, or nil.
+
+        Args:
+            id: Of the agent.
+            key: The key.
+        """
         return await self._state.get(f"agent:{id}", key, self._context)
 
     @exposed()
     async def agent_set(self, id: str, key: str, value: Any = None) -> None:
-        """Store at ``agent:{id}:{key}``."""
+        """Store a value at ``agent:ID:KEY``.
+
+        Args:
+            id: Of the agent.
+            key: The key.
+            value: Anything JSON can hold; nil deletes.
+        """
         await self._state.set(f"agent:{id}", key, value, self._context)
 
     @exposed()
     async def tool_get(self, id: str, key: str) -> Any:
-        """The value at ``tool:{id}:{key}``."""
+        """The value at ``tool:ID:KEY``, or nil.
+
+        Args:
+            id: Of the tool.
+            key: The key.
+        """
         return await self._state.get(f"tool:{id}", key, self._context)
 
     @exposed()
     async def tool_set(self, id: str, key: str, value: Any = None) -> None:
-        """Store at ``tool:{id}:{key}``."""
+        """Store a value at ``tool:ID:KEY``.
+
+        Args:
+            id: Of the tool.
+            key: The key.
+            value: Anything JSON can hold; nil deletes.
+        """
         await self._state.set(f"tool:{id}", key, value, self._context)
 
     @exposed()
     async def get_storage_usage(self) -> dict[str, Any]:
-        """``{bytes_used, entries_count, scopes}``; `scopes` counts entries by scope."""
+        """How much is stored.
+
+        Returns:
+            ``{bytes_used, entries_count, scopes}``; ``scopes`` counts entries by scope
+        """
         used = await self._state.usage(self._context)
         return {
             "bytes_used": used.size_bytes,

@@ -33,7 +33,7 @@ def _record(info: ProviderInfo) -> Record:
 
 @script_global("Provider")
 class ProviderGlobal:
-    """``Provider``: the model providers that are configured or found in the environment."""
+    """The model providers that are configured or found in the environment."""
 
     def __init__(self, host: ScriptHost) -> None:
         self._host = host
@@ -53,24 +53,47 @@ class ProviderGlobal:
 
     @exposed()
     def list(self) -> list[Record]:
-        """All, by name; each prints as its name."""
+        """All providers, by name; each prints as its name.
+
+        Returns:
+            ``{name, type, enabled, available, default_model, base_url, capabilities}`` of each
+        """
         return [_record(info) for info in self._list()]
 
     @exposed()
     def get(self, name: str) -> Record | None:
-        """One provider, or nil."""
+        """One provider, or nil.
+
+        Args:
+            name: Its name, also with a model behind a slash.
+
+        Returns:
+            As in `list`
+        """
         info = self._find(name)
         return None if info is None else _record(info)
 
     @exposed()
     def get_capabilities(self, name: str) -> dict[str, Any] | None:
-        """``{supports_streaming, supports_multimodal, max_context_tokens, available_models…}``."""
+        """What a provider can do, or nil for an unknown one.
+
+        Args:
+            name: Its name, also with a model behind a slash.
+
+        Returns:
+            ``{supports_streaming, supports_multimodal, supports_tools, max_context_tokens,
+            max_output_tokens, available_models}``
+        """
         info = self._find(name)
         return None if info is None else _capabilities(info)
 
     @exposed()
     def is_available(self, name: str) -> bool:
-        """Whether it is configured, enabled, and has the key it needs."""
+        """Whether a provider is configured, enabled, and has the key it needs.
+
+        Args:
+            name: Its name, also with a model behind a slash.
+        """
         info = self._find(name)
         return info is not None and info.available
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from llmspell_core import (
     ConfigurationError,
@@ -21,6 +21,7 @@ from llmspell_core import (
 from llmspell_rag._documents import check_documents
 from llmspell_rag._options import checked_k, checked_threshold
 from llmspell_rag._scopes import KINDS
+from llmspell_rag._script_options import IngestOptions, PlaceOptions, SearchOptions
 from llmspell_rag._service import RetrievalService
 
 _NO_TEXT = "Document requires 'content' or 'text' field"
@@ -58,12 +59,21 @@ class RagGlobal:
         return service
 
     @exposed(names=("ingest_batch",))
-    async def ingest(self, documents: Any = None, options: Any = None) -> dict[str, Any]:
-        """Store documents: a text, a table ``{content|text, id?, metadata?}``, a list of them,
-        or ``{path=…, glob=…}`` for the files of a folder.
+    async def ingest(
+        self, documents: Any = None, options: Annotated[Any, IngestOptions] = None
+    ) -> dict[str, Any]:
+        """Store documents, to be found by `search`.
 
-        Options: ``collection, scope, scope_id, tenant_id, chunk_size, chunk_overlap, chunking,
-        strategy, provider, metadata``. Everything is checked before anything is stored.
+        Everything is checked before anything is stored.
+
+        Args:
+            documents: A text, a table ``{content|text, id?, metadata?}``, a list of them, or
+                ``{path=…, glob=…}`` for the files of a folder.
+            options: Where they go and how they are cut.
+
+        Returns:
+            ``{success, documents_processed, documents_skipped, vectors_created, total_tokens, id,
+            ids, document_ids, vector_ids, failed}``
         """
         given = _options(options)
         if isinstance(documents, Mapping) and "path" in documents:
@@ -114,12 +124,20 @@ class RagGlobal:
         return _report([report])
 
     @exposed()
-    async def search(self, query: Any = None, options: Any = None) -> Items:
-        """The best passages: ``RAG.search("text", {…})`` or ``RAG.search{query="text", …}``.
+    async def search(
+        self,
+        query: Annotated[Any, SearchOptions] = None,
+        options: Annotated[Any, SearchOptions] = None,
+    ) -> Items:
+        """The best passages for a query: ``search("text", {…})`` or ``search{query="text", …}``.
 
-        Options: ``k|top_k|limit, scope, scope_id, tenant_id, collection, threshold,
-        filters|metadata_filter|filter, hybrid, weights, fusion, include_metadata,
-        exclude_expired, provider``.
+        Args:
+            query: What is asked, as text; or the options with ``query`` among them.
+            options: Where is searched and how.
+
+        Returns:
+            A list of passages ``{id, text, content, score, source, citation, metadata, …}``, which
+            has ``total``, ``results``, ``query`` and ``retrieval_time_ms`` as fields
         """
         given = _options(options)
         if isinstance(query, Mapping) and "query" in query:
@@ -166,8 +184,13 @@ class RagGlobal:
         )
 
     @exposed()
-    async def delete(self, ids: Any = None, options: Any = None) -> int:
-        """Remove documents or chunks by id; how many chunks went."""
+    async def delete(self, ids: Any = None, options: Annotated[Any, PlaceOptions] = None) -> int:
+        """Remove documents or chunks by id; how many chunks went.
+
+        Args:
+            ids: An id or a list of them.
+            options: ``{scope, scope_id, tenant_id}``, or the scope as text.
+        """
         wanted: Any = [ids] if isinstance(ids, str) else ids
         if not isinstance(wanted, list) or not all(
             isinstance(each, str) and each for each in cast("list[Any]", wanted)
@@ -180,8 +203,11 @@ class RagGlobal:
 
     @exposed()
     async def clear(self, scope: Any = None, scope_id: Any = None) -> int:
-        """Remove a scope (``session:1``), a collection by its name, or without an argument the
-        current scope; how many chunks went.
+        """Remove everything in a scope or collection; how many chunks went.
+
+        Args:
+            scope: A scope (``session:1``) or a collection's name; without one the current scope.
+            scope_id: The id, where the scope has none.
         """
         place = self._named(scope, scope_id)
         return await self._rag.clear(
@@ -190,8 +216,12 @@ class RagGlobal:
 
     @exposed()
     async def cleanup_scope(self, scope: Any = None, scope_id: Any = None) -> Any:
-        """As `clear`, for a scope that is named; the table form ``{scope=, scope_id?,
-        confirm=true}`` returns ``{success, deleted, stats}``.
+        """Remove everything in a scope that is named; how many chunks went.
+
+        Args:
+            scope: A scope or collection; or ``{scope=, scope_id?, confirm=true}``, for which the
+                result is ``{success, deleted, stats}``.
+            scope_id: The id, where the scope has none.
         """
         if not isinstance(scope, Mapping):
             if scope is None:
@@ -220,13 +250,27 @@ class RagGlobal:
 
     @exposed()
     async def list_collections(self, scope: Any = None, scope_id: Any = None) -> list[str]:
-        """The collections of the current or the named scope, sorted."""
+        """The collections of a scope, sorted.
+
+        Args:
+            scope: Without one the current scope.
+            scope_id: The id, where the scope has none.
+        """
         place = self._named(scope, scope_id)
         return list((await self._rag.stats(self._host.context, scope=place.scope)).collections)
 
     @exposed()
     async def get_stats(self, scope: Any = None, scope_id: Any = None) -> dict[str, Any]:
-        """What the current scope, a named one or a collection holds; zeros for an unknown one."""
+        """How much a scope or collection holds; zeros for an unknown one.
+
+        Args:
+            scope: A scope or collection; without one the current scope.
+            scope_id: The id, where the scope has none.
+
+        Returns:
+            ``{total_vectors, total_documents, total_storage_bytes, storage_bytes, namespace_count,
+            collections}``
+        """
         place = self._named(scope, scope_id)
         stats = await self._rag.stats(
             self._host.context, scope=place.scope, collection=place.collection
@@ -253,14 +297,19 @@ class RagGlobal:
 
     @exposed()
     def set_scope(self, scope: Any = None, scope_id: Any = None) -> str:
-        """Set the scope of later calls that name none; the scope until now."""
+        """Set the scope of later calls that name none; returns the scope until now.
+
+        Args:
+            scope: The scope; without one ``global``.
+            scope_id: The id, where the scope has none.
+        """
         before = self._scope
         self._scope = _scope_text(scope, scope_id) or "global"
         return before
 
     @attribute
     def config(self) -> dict[str, Any]:
-        """The settings in effect."""
+        """The settings in effect: ``{enabled, multi_tenant, collection, provider, …}``."""
         settings = self._rag.settings
         tenants = settings.multi_tenant
         if isinstance(tenants, Mapping):

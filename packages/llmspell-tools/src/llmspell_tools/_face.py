@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast
 
 from llmspell_core import (
     Items,
     LLMSpellError,
     NotFoundError,
     Record,
+    Registered,
     Returns,
     ScriptFunction,
     ScriptHost,
@@ -29,6 +30,26 @@ if TYPE_CHECKING:
 
 CONCURRENT = 100
 
+ToolName = Annotated[str, Registered("llmspell.tools")]
+
+
+class CallOptions(TypedDict, total=False):
+    """How a tool is run.
+
+    Attributes:
+        timeout: The longest it may take, in milliseconds.
+        timeout_ms: The same.
+        timeout_seconds: The same, in seconds.
+        retry: Further attempts, for failures that may pass: network, time-out, resources.
+        cache: Whether the result is kept and reused, or for how many seconds.
+    """
+
+    timeout: float
+    timeout_ms: float
+    timeout_seconds: float
+    retry: int
+    cache: bool | float
+
 
 def _service(host: ScriptHost) -> ToolService:
     from llmspell_tools._registry import ToolService
@@ -41,12 +62,9 @@ def _service(host: ScriptHost) -> ToolService:
 
 @script_object("Tool")
 class ToolHandle:
-    """One tool in a script's hands. Its calls raise for hard failures.
+    """One tool in a script's hands.
 
-    Args:
-        host: The script it belongs to.
-        asked: The name it was asked for by; a preset alias keeps its operation.
-        info: What is listed about it.
+    Hard failures of its calls raise: validation, security, files, network, time.
     """
 
     def __init__(self, host: ScriptHost, asked: str, info: ToolInfo) -> None:
@@ -61,41 +79,48 @@ class ToolHandle:
 
     @attribute
     def description(self) -> str:
-        """One sentence."""
+        """What it does, in one sentence."""
         return self._info.description
 
     @attribute
     def version(self) -> str:
-        """``0.1.0``."""
+        """Its version."""
         return self._info.version
 
     @attribute
     def category(self) -> str:
-        """The primary category."""
+        """Its primary category."""
         return self._info.category
 
     @attribute
     def security_level(self) -> str:
-        """``safe``, ``restricted`` or ``privileged``."""
+        """How dangerous it is: ``safe``, ``restricted`` or ``privileged``."""
         return self._info.security_level
 
     @attribute
     def schema(self) -> dict[str, Any]:
-        """What it takes."""
+        """What it takes, as `get_schema`."""
         return self.get_schema()
 
     @exposed()
     def get_schema(self) -> dict[str, Any]:
-        """``{name, description, parameters, returns?}``."""
+        """What it takes: ``{name, description, parameters, returns?}``."""
         from llmspell_tools._discovery import schema_record
 
         return schema_record(_schema(self._host, self._asked))
 
     @exposed(names=("invoke",), async_twin=True)
     async def execute(
-        self, parameters: dict[str, Any] | None = None, options: dict[str, Any] | None = None
+        self, parameters: dict[str, Any] | None = None, options: CallOptions | None = None
     ) -> Record | Items:
-        """Run it.
+        """Run the tool.
+
+        Args:
+            parameters: What it takes, by name.
+            options: How it is run.
+
+        Returns:
+            The result; ``success`` is false for soft failures, which each tool names
 
         Raises:
             ToolError: ``Tool '<name>' execution failed: …`` for a hard failure.
@@ -108,7 +133,14 @@ class ToolHandle:
 
     @exposed()
     def validate(self, parameters: dict[str, Any] | None = None) -> Returns:
-        """``true``, or ``false`` and what is wrong."""
+        """Check parameters without running the tool.
+
+        Args:
+            parameters: What would be given to `execute`.
+
+        Returns:
+            True, or false and what is wrong
+        """
         try:
             _service(self._host).check(self._asked, parameters or {})
         except ValidationError as error:
@@ -172,9 +204,9 @@ def _number(options: Mapping[str, Any], name: str, default: float | None) -> flo
 
 @script_global("Tool")
 class ToolGlobal:
-    """``Tool``: list, find, run, register. ``Tool.calculator`` is the tool of that name.
+    """Find, run and register tools; ``Tool.calculator`` is the tool of that name.
 
-    Unknown tools and wrong arguments raise; whatever else goes wrong is a result with
+    Unknown tools and wrong arguments raise. Whatever else goes wrong is a result with
     ``success = false``, and its message comes as second value.
     """
 
@@ -189,8 +221,12 @@ class ToolGlobal:
     # Finding -------------------------------------------------------------------------------
 
     @exposed()
-    def get(self, name: str) -> ToolHandle | None:
-        """The tool, or nil."""
+    def get(self, name: ToolName) -> ToolHandle | None:
+        """The tool of that name, or nil.
+
+        Args:
+            name: Its name or an alias; case does not matter, ``-`` is ``_``.
+        """
         service = self._tools
         if not service.has(name):
             self._handles.pop(name, None)
@@ -205,11 +241,14 @@ class ToolGlobal:
         return handle
 
     @exposed()
-    def create(self, name: str) -> ToolHandle:
-        """The tool.
+    def create(self, name: ToolName) -> ToolHandle:
+        """The tool of that name.
+
+        Args:
+            name: Its name or an alias.
 
         Raises:
-            NotFoundError: for an unknown one.
+            NotFoundError: For an unknown tool.
         """
         handle = self.get(name)
         if handle is None:
@@ -217,18 +256,26 @@ class ToolGlobal:
             raise NotFoundError(f"Tool '{name}' not found")
         return handle
 
-    def __script_index__(self, key: str) -> ToolHandle | None:
-        """``Tool.<name>``."""
+    def __script_index__(self, key: ToolName) -> ToolHandle | None:
+        """The tool of that name, or nil."""
         return self.get(key)
 
     @exposed()
-    def exists(self, name: str) -> bool:
-        """Whether a tool of that name is registered, disabled ones included."""
+    def exists(self, name: ToolName) -> bool:
+        """Whether a tool of that name is registered, disabled ones included.
+
+        Args:
+            name: Its name or an alias.
+        """
         return self._tools.resolve(name) is not None
 
     @exposed()
-    def is_available(self, name: str) -> bool:
-        """Whether it is registered and not disabled."""
+    def is_available(self, name: ToolName) -> bool:
+        """Whether a tool is registered and not disabled.
+
+        Args:
+            name: Its name or an alias.
+        """
         return self._tools.has(name)
 
     @exposed()
@@ -240,7 +287,13 @@ class ToolGlobal:
 
     @exposed()
     def discover(self, criteria: dict[str, Any] | None = None) -> builtins.list[Record]:
-        """The tools for which all criteria hold; without criteria, all."""
+        """The tools for which all criteria hold; without criteria, all.
+
+        Args:
+            criteria: ``category``; ``tag``, ``query`` and each of ``capabilities`` are looked for
+                in name, description, category and aliases; ``security_level`` at most,
+                ``min_security_level`` at least.
+        """
         from llmspell_tools._discovery import Matcher, entry
 
         service = self._tools
@@ -248,8 +301,15 @@ class ToolGlobal:
         return [entry(info) for info in service.list() if matcher.matches(info, service)]
 
     @exposed(names=("info",))
-    def get_info(self, name: str) -> Record | None:
-        """All about one tool, or nil."""
+    def get_info(self, name: ToolName) -> Record | None:
+        """All about one tool, or nil.
+
+        Args:
+            name: Its name or an alias.
+
+        Returns:
+            An entry as in `list`, with ``schema``, ``parameters`` and ``operations``
+        """
         from llmspell_tools._discovery import about
 
         service = self._tools
@@ -259,35 +319,79 @@ class ToolGlobal:
         return about(service.info(name), tool)
 
     @exposed()
-    def get_schema(self, name: str) -> dict[str, Any] | None:
-        """What one tool takes, or nil."""
+    def get_schema(self, name: ToolName) -> dict[str, Any] | None:
+        """What one tool takes, or nil.
+
+        Args:
+            name: Its name or an alias.
+
+        Returns:
+            ``{name, description, parameters, returns?}``; parameters answer by position and by name
+        """
         from llmspell_tools._discovery import schema_record
 
         return schema_record(_schema(self._host, name)) if self._tools.has(name) else None
 
     @exposed()
-    def get_metrics(self, name: str) -> dict[str, Any]:
-        """``{invocations, failures, average_duration}``, milliseconds."""
+    def get_metrics(self, name: ToolName) -> dict[str, Any]:
+        """How often a tool was run, in milliseconds on average.
+
+        Args:
+            name: Its name or an alias.
+
+        Returns:
+            ``{invocations, failures, average_duration}``
+        """
         service = self._tools
         service.get(name)
         return self._host.context.observe("tool.metrics", name, lambda: service.metrics(name))
 
     # Running -------------------------------------------------------------------------------
 
-    @exposed(names=("execute",), async_twin=True)
+    @exposed(names=("execute",))
     async def invoke(
         self,
-        name: str,
+        name: ToolName,
         parameters: dict[str, Any] | None = None,
-        options: dict[str, Any] | None = None,
+        options: CallOptions | None = None,
     ) -> Returns:
-        """Run a tool; the result, and the message of a failure.
+        """Run a tool.
+
+        Args:
+            name: Its name or an alias.
+            parameters: What it takes, by name.
+            options: How it is run.
+
+        Returns:
+            The result, and the message of a failure or nil
 
         Raises:
             NotFoundError: ``Tool '<name>' not found``.
         """
         if not self._tools.has(name):
             self._tools.get(name)
+        return Returns(await self._returned(name, parameters, options))
+
+    @exposed(names=("execute_async",), promise=True, fails="table", misuse="table")
+    async def invoke_async(
+        self,
+        name: ToolName,
+        parameters: dict[str, Any] | None = None,
+        options: CallOptions | None = None,
+    ) -> Returns:
+        """Run a tool without waiting for it; never raises.
+
+        Args:
+            name: Its name or an alias.
+            parameters: What it takes, by name.
+            options: How it is run.
+
+        Returns:
+            A promise of the result, which is a failure for wrong arguments and for an unknown
+            tool (``Tool not found: <name>``) as well
+        """
+        if not self._tools.has(name):
+            return Returns(_unknown(name))
         return Returns(await self._returned(name, parameters, options))
 
     async def _returned(
@@ -304,8 +408,12 @@ class ToolGlobal:
     async def batch(
         self, operations: builtins.list[Any], options: dict[str, Any] | None = None
     ) -> builtins.list[Any]:
-        """Run several, at once unless ``parallel = false``; results in order, failures among
-        them. With ``stop_on_error`` nothing is begun after a failure.
+        """Run several tools at once; results in order, failures among them.
+
+        Args:
+            operations: Tables ``{tool = "name", params = {…}, options = {…}}``.
+            options: ``parallel = false`` runs one after the other; with ``stop_on_error = true``
+                nothing is begun after a failure.
         """
         import asyncio
 
@@ -337,14 +445,20 @@ class ToolGlobal:
         if extra is not None and isinstance(parameters, Mapping):
             parameters = {**extra, **cast("Mapping[str, Any]", parameters)}
         if not self._tools.has(name):
-            error = NotFoundError(f"Tool not found: {name}")
-            return Record(failure_fields(error, error.message), text=error.message), error.message
+            return _unknown(name)
         return await self._returned(name, parameters, options)
 
     @exposed()
     async def pipeline(self, operations: builtins.list[Any]) -> Returns:
-        """Run one after the other, up to the first failure. The primary value of each becomes
-        ``input`` of the next, when that has none. The last result, with ``steps``.
+        """Run tools one after the other, up to the first failure.
+
+        The primary value of each becomes ``input`` of the next, when that has none.
+
+        Args:
+            operations: As for `batch`.
+
+        Returns:
+            The last result, with ``steps``, and the message of a failure or nil
         """
         if not operations:
             raise ValidationError("a pipeline needs at least one operation", field="operations")
@@ -369,12 +483,19 @@ class ToolGlobal:
     def register(
         self, definition: Any, handler: Any = None, schema: dict[str, Any] | None = None
     ) -> bool:
-        """``register(name, function, schema?)``, ``register(name, {handler = …, …})`` or
-        ``register{name = …, execute = …}``; the tool lives as long as the kernel.
+        """Add a tool that the script brings; it lives as long as the script's state.
+
+        ``register(name, function, schema?)``, ``register(name, {handler = …, …})`` or
+        ``register{name = …, execute = …, parameters = …}``.
+
+        Args:
+            definition: The name, or the table that describes the tool.
+            handler: The function, which gets the parameters and returns the result; or the table.
+            schema: What the tool takes.
 
         Raises:
-            ValidationError: for a definition without a name or function.
-            DuplicateError: for a name that is taken.
+            ValidationError: For a definition without a name or function.
+            DuplicateError: For a name that is taken.
         """
         from llmspell_tools._function_tool import ScriptTool
 
@@ -391,17 +512,24 @@ class ToolGlobal:
 
     @exposed()
     def unregister(self, name: str) -> bool:
-        """Whether there was such a tool of a script.
+        """Remove a tool of the script; whether there was one.
+
+        Args:
+            name: Its name.
 
         Raises:
-            ComponentError: for an installed tool.
+            ComponentError: For an installed tool.
         """
         self._handles.clear()
         return self._tools.unregister(name)
 
     @exposed()
     def list(self) -> builtins.list[Record]:
-        """Each tool once, sorted by name."""
+        """All tools, each once, sorted by name; each prints as its name.
+
+        Returns:
+            ``{name, description, version, category, security_level, aliases}`` of each
+        """
         from llmspell_tools._discovery import entry
 
         return [entry(info) for info in self._tools.list()]
@@ -432,6 +560,11 @@ def _operation_of(operation: Any) -> tuple[str, Any, Mapping[str, Any] | None]:
             parameters = table[key]
             break
     return name, parameters, table.get("options")
+
+
+def _unknown(name: str) -> tuple[Record, str]:
+    error = NotFoundError(f"Tool not found: {name}")
+    return Record(failure_fields(error, error.message), text=error.message), error.message
 
 
 def _not_run() -> Record:

@@ -53,74 +53,98 @@ class WorkflowBuilder:
 
     @exposed()
     def sequential(self) -> Self:
-        """Steps in order."""
+        """Run steps in order."""
         return self._of("sequential")
 
     @exposed()
     def conditional(self) -> Self:
-        """One branch or another."""
+        """Run one branch or another."""
         return self._of("conditional")
 
     @exposed(names=("loop_workflow",))
     def loop(self) -> Self:
-        """A body, again and again."""
+        """Run a body again and again."""
         return self._of("loop")
 
     @exposed()
     def parallel(self) -> Self:
-        """Branches at the same time."""
+        """Run branches at the same time."""
         return self._of("parallel")
 
     @exposed()
     def name(self, name: str) -> Self:
-        """What it is called; default ``workflow_`` and 8 hex digits."""
+        """Say what it is called; at first ``workflow_`` and 8 hex digits."""
         return self._set(name=name)
 
     @exposed()
     def description(self, text: str) -> Self:
-        """What it is for."""
+        """Say what it is for."""
         return self._set(description=text)
 
     @exposed()
     def error_strategy(self, strategy: Any) -> Self:
-        """``fail_fast``, ``continue``, ``retry``, or a table with ``type``."""
+        """Say what a failed step does to the run.
+
+        Args:
+            strategy: ``fail_fast``, ``continue``, ``retry``, or a table with ``type``.
+        """
         return self._set(error_strategy=strategy)
 
     @exposed()
     def on_error(self, value: Any) -> Self:
-        """A strategy, or a function called with the error and the context."""
+        """Say what a failed step does to the run, or have a function called.
+
+        Args:
+            value: A strategy, or a function called with the error and the context.
+        """
         return self._set(**{"on_error" if is_function(value) else "error_strategy": value})
 
     @exposed()
     def max_retries(self, attempts: int) -> Self:
-        """Attempts in all, of the strategy ``retry``."""
+        """Bound the attempts of the strategy ``retry``, the first included."""
         return self._set(max_retries=attempts)
 
     @exposed(names=("timeout",))
     def timeout_ms(self, milliseconds: float) -> Self:
-        """How long the whole run may take."""
+        """Bound the time of the whole run."""
         return self._set(timeout_ms=milliseconds)
 
     @exposed()
     def variables(self, table: dict[str, Any]) -> Self:
-        """Values that placeholders find by name, when nothing else has it."""
+        """Set values that placeholders find by name, when nothing else has it."""
         return self._set(variables=table)
 
     @exposed()
     def add_step(self, step: Any, action: Any = None) -> Self:
-        """Append a step: a table, a `Step`, or a name and a `Step`."""
+        """Append a step.
+
+        Args:
+            step: A table that describes the step, or its name.
+            action: What the step of that name does.
+        """
         made = step_from(step) if action is None else step_from(action, str(step))
         self._steps.append(made)
         return self
 
     @exposed()
     def step(self, name: str, spec: Any = None, **fields: Any) -> Self:
-        """Append a step of that name."""
+        """Append a step of that name.
+
+        Args:
+            name: Its name.
+            spec: A table that describes it.
+            **fields: More of the description, from Python.
+        """
         return self.add_step(step_from({**_table(spec), **fields, "name": name}))
 
     @exposed()
     def condition(self, condition: Any, comparison: Any = None) -> Self:
-        """Which branch, or how long to loop. ``("step:x:output", "> 0.8")`` will do too."""
+        """Say which branch is taken, or how long is looped.
+
+        Args:
+            condition: An expression, a function, or a reference such as ``step:x:output``.
+            comparison: What the reference is compared with: ``> 0.8``.
+        """
         self._condition = condition_from(condition, comparison)
         self._condition_text = condition if isinstance(condition, str) else "function"
         return self
@@ -139,20 +163,33 @@ class WorkflowBuilder:
 
     @exposed()
     def when_true(self, steps: Any) -> Self:
-        """Steps for when the condition holds: one or a list."""
+        """Append steps for when the condition holds.
+
+        Args:
+            steps: A step or a list of them.
+        """
         self._then += items_of(steps)
         return self
 
     @exposed(names=("default_branch",))
     def when_false(self, steps: Any) -> Self:
-        """Steps for when nothing holds: one or a list."""
+        """Append steps for when nothing holds.
+
+        Args:
+            steps: A step, a list of them, or a table with ``steps``.
+        """
         inner = _table(steps).get("steps") if isinstance(steps, Mapping) else None
         self._else += items_of(steps if inner is None else inner)
         return self
 
     @exposed()
     def add_branch(self, condition: Any, steps: Any) -> Self:
-        """A further branch, tried after those before it."""
+        """Add a branch, tried after those before it.
+
+        Args:
+            condition: As for `condition`.
+            steps: A step or a list of them.
+        """
         number = len(self._branches) + 1
         self._branches.append(
             {"name": f"branch_{number}", "condition": condition_from(condition), "steps": steps}
@@ -161,7 +198,12 @@ class WorkflowBuilder:
 
     @exposed()
     def branch(self, name: str, spec: Any) -> Self:
-        """A named branch of a parallel workflow: steps, or a table with ``steps``."""
+        """Add a named branch of a parallel workflow.
+
+        Args:
+            name: Its name.
+            spec: Steps, or a table with ``steps``.
+        """
         table = _table(spec)
         fields = table if "steps" in table else {"steps": items_of(spec)}
         self._branches.append({**fields, "name": name})
@@ -169,7 +211,11 @@ class WorkflowBuilder:
 
     @exposed()
     def with_range(self, range: Any = None) -> Self:
-        """Loop over numbers: ``start`` 1, ``end`` 10 (not included), ``step`` 1, ``inclusive``."""
+        """Loop over numbers.
+
+        Args:
+            range: ``{start = 1, end = 10, step = 1, inclusive = false}``; the end is not included.
+        """
         self._iterator = range_from(range or {}, inclusive=False, start=1, end=10)
         return self
 
@@ -182,60 +228,68 @@ class WorkflowBuilder:
 
     @exposed(names=("loop_condition",))
     def with_while(self, condition: Any) -> Self:
-        """Loop as long as this holds: an expression or a function."""
+        """Loop as long as a condition holds.
+
+        Args:
+            condition: An expression or a function.
+        """
         self._iterator = while_from(condition)
         return self
 
     @exposed(names=("body_step",))
     def body(self, steps: Any) -> Self:
-        """Append to the body of the loop: one step or a list."""
+        """Append to the body of the loop.
+
+        Args:
+            steps: A step or a list of them.
+        """
         self._steps += items_of(steps)
         return self
 
     @exposed()
     def max_iterations(self, count: int) -> Self:
-        """A bound on iterations; 100 for while loops, none for the others."""
+        """Bound the iterations; 100 for while loops, none for the others."""
         return self._set(max_iterations=count)
 
     @exposed()
     def break_condition(self, condition: Any) -> Self:
-        """End the loop when this holds after an iteration."""
+        """End the loop when a condition holds after an iteration."""
         known = items_of(self._fields.get("break_conditions"))
         return self._set(break_conditions=[*known, condition])
 
     @exposed()
     def initial_state(self, table: dict[str, Any]) -> Self:
-        """What ``context.state`` begins with."""
+        """Set what ``context.state`` begins with."""
         return self._set(initial_state=table)
 
     @exposed()
     def aggregation_strategy(self, strategy: Any) -> Self:
-        """Which iterations the result keeps."""
+        """Say which iterations the result keeps."""
         return self._set(aggregation_strategy=strategy)
 
     @exposed()
     def max_concurrency(self, count: int) -> Self:
-        """How many branches run at a time; 4."""
+        """Say how many branches run at a time; 4 at first."""
         return self._set(max_concurrency=count)
 
     @exposed()
     def merge_strategy(self, strategy: str) -> Self:
-        """``combine``, ``first``, ``vote`` or ``all``."""
+        """Say how results of branches become one: ``combine``, ``first``, ``vote`` or ``all``."""
         return self._set(merge_strategy=strategy)
 
     @exposed()
     def fail_fast(self, flag: bool = True) -> Self:
-        """Whether the failure of a required branch cancels the others."""
+        """Say whether the failure of a required branch cancels the others."""
         return self._set(fail_fast=flag)
 
     @exposed()
     def on_start(self, function: Any) -> Self:
-        """Called with the context before the first step."""
+        """Have a function called with the context before the first step."""
         return self._set(on_start=function)
 
     @exposed()
     def on_complete(self, function: Any) -> Self:
-        """Called with the result."""
+        """Have a function called with the result."""
         return self._set(on_complete=function)
 
     @exposed()

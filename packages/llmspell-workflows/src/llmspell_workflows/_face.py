@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ from llmspell_core import (
     Live,
     NotFoundError,
     Record,
+    Returns,
     ScriptFunction,
     ValidationError,
     attribute,
@@ -73,7 +75,7 @@ _TYPES: dict[Kind, tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 @script_object("Workflow")
 class WorkflowHandle:
-    """A workflow in the hands of a script."""
+    """A workflow that can be run."""
 
     def __init__(self, host: ScriptHost, workflow: ComposedWorkflow) -> None:
         self._host = host
@@ -82,22 +84,22 @@ class WorkflowHandle:
 
     @attribute
     def id(self) -> str:
-        """``workflow_<uuid>``."""
+        """Its id, ``workflow_<uuid>``."""
         return self.workflow.id
 
     @attribute
     def name(self) -> str:
-        """The name."""
+        """Its name."""
         return self.workflow.name
 
     @attribute
     def type(self) -> str:
-        """``sequential``, ``conditional``, ``loop`` or ``parallel``."""
+        """Its type: ``sequential``, ``conditional``, ``loop`` or ``parallel``."""
         return self.workflow.kind
 
     @attribute
     def description(self) -> str | None:
-        """What it is for."""
+        """What it is for; nil if nobody said."""
         return self.workflow.options.description or None
 
     @attribute
@@ -107,27 +109,33 @@ class WorkflowHandle:
 
     @exposed(async_twin=True)
     async def execute(self, input: Any = None) -> Record:
-        """Run it; a failed run is a result with ``success=false``.
+        """Run the workflow; a failed run is a result with ``success=false``.
+
+        Args:
+            input: What the steps see as the workflow's input.
+
+        Returns:
+            The result: ``{success, status, output, outputs, steps, error, text, duration_ms, …}``
 
         Raises:
-            ValidationError: when it cannot run at all.
+            ValidationError: When it cannot run at all.
         """
         result = await self.workflow.run(_plain_input(input), self._host.context)
         return result.to_record()
 
     @exposed()
     def get_info(self) -> dict[str, Any]:
-        """``{id, name, type, description?, step_count}``."""
+        """About the workflow: ``{id, name, type, description?, step_count}``."""
         return describe(self.workflow)
 
     @exposed()
     def get_id(self) -> str:
-        """The id."""
+        """Its id."""
         return self.workflow.id
 
     @exposed()
     def get_status(self) -> dict[str, Any]:
-        """``{state, current_step?, started_at?, finished_at?}`` of the latest run."""
+        """How the latest run stands: ``{state, current_step?, started_at?, finished_at?}``."""
         running = next(reversed(self.workflow.runs.values()), None)
         if running is not None:
             run = running[0]
@@ -149,10 +157,12 @@ class WorkflowHandle:
         }
 
     @exposed()
-    def validate(self) -> Any:
-        """``{valid, workflow_id, warnings, errors}``, and the errors or nil."""
-        from llmspell_core import Returns
+    def validate(self) -> Returns:
+        """Look for what would keep it from running, and what will probably fail.
 
+        Returns:
+            ``{valid, workflow_id, warnings, errors}``, and the errors or nil
+        """
         errors, warnings = problems(self.workflow, self._host)
         table = {
             "valid": not errors,
@@ -164,26 +174,47 @@ class WorkflowHandle:
 
     @exposed()
     async def get_state(self, key: str) -> Any:
-        """The state ``workflow:<id>:<key>``."""
+        """The stored value ``workflow:<id>:<key>``, or nil.
+
+        Args:
+            key: The key.
+        """
         context = self._host.context
         return await self._host.services.state.get(SCOPE, f"{self.workflow.id}:{key}", context)
 
     @exposed()
     async def set_state(self, key: str, value: Any) -> bool:
-        """Set it."""
+        """Store a value as ``workflow:<id>:<key>``.
+
+        Args:
+            key: The key.
+            value: Anything JSON can hold; nil deletes.
+
+        Returns:
+            True
+        """
         context = self._host.context
         await self._host.services.state.set(SCOPE, f"{self.workflow.id}:{key}", value, context)
         return True
 
     @exposed()
     async def set_shared_data(self, key: str, value: Any) -> None:
-        """Set what placeholders and conditions find by that name; stored as ``shared:<key>``."""
+        """Set what placeholders and conditions find by that name; stored as ``shared:<key>``.
+
+        Args:
+            key: The name.
+            value: Anything JSON can hold.
+        """
         self.workflow.shared[key] = value
         await self.set_state(f"shared:{key}", value)
 
     @exposed()
     def get_shared_data(self, key: str) -> Any:
-        """What `set_shared_data` set."""
+        """What `set_shared_data` set, or nil.
+
+        Args:
+            key: The name.
+        """
         return self.workflow.shared.get(key)
 
     def _hooked(self, kind: str) -> dict[str, Any]:
@@ -195,19 +226,31 @@ class WorkflowHandle:
 
     @exposed()
     def on_before_execute(self, function: ScriptFunction) -> dict[str, Any]:
-        """Call *function* with the context before the first step."""
+        """Have a function called before the first step of each run.
+
+        Args:
+            function: Called with the context.
+        """
         self.workflow.callbacks.before.append(function)
         return self._hooked("before_execute")
 
     @exposed()
     def on_after_execute(self, function: ScriptFunction) -> dict[str, Any]:
-        """Call *function* with the result."""
+        """Have a function called after each run.
+
+        Args:
+            function: Called with the result.
+        """
         self.workflow.callbacks.after.append(function)
         return self._hooked("after_execute")
 
     @exposed()
     def on_error(self, function: ScriptFunction) -> dict[str, Any]:
-        """Call *function* with the error and the context of a failed run."""
+        """Have a function called when a run fails.
+
+        Args:
+            function: Called with the error and the context.
+        """
         self.workflow.callbacks.error.append(function)
         return self._hooked("on_error")
 
@@ -223,22 +266,30 @@ class WorkflowHandle:
 
     @exposed()
     def get_output(self, step: str) -> Any:
-        """The output of a step in the latest run."""
+        """The output of a step in the latest run, or nil.
+
+        Args:
+            step: Its name.
+        """
         return self._outputs().get(step)
 
     @exposed()
     def get_all_outputs(self) -> dict[str, Any]:
-        """Step → output of the latest run."""
+        """The outputs of the latest run, by step."""
         return self._outputs()
 
     @exposed()
     def list_outputs(self) -> list[str]:
-        """The steps with an output."""
+        """The steps of the latest run that have an output."""
         return list(self._outputs())
 
     @exposed()
     async def clear_outputs(self) -> dict[str, Any]:
-        """Forget the outputs of the latest run, and its keys in the state store."""
+        """Forget the outputs of the latest run, and its keys in the state store.
+
+        Returns:
+            ``{deleted}``: how many outputs
+        """
         result, context = self._result(), self._host.context
         state = self._host.services.state
         prefix = f"{result.execution_id}:"
@@ -255,7 +306,12 @@ class WorkflowHandle:
 
     @exposed()
     def emit(self, event: str, data: Any = None) -> dict[str, Any]:
-        """Publish an event in the name of this workflow."""
+        """Publish an event in the name of this workflow.
+
+        Args:
+            event: Its name.
+            data: What it carries.
+        """
         workflow = self.workflow
         self._host.services.events.publish(
             event,
@@ -271,7 +327,7 @@ class WorkflowHandle:
 
     @exposed()
     async def debug(self) -> dict[str, Any]:
-        """``{workflow_id, name, type, runtime{…, state_keys}}``."""
+        """What is known of it: ``{workflow_id, name, type, runtime}``."""
         workflow, context = self.workflow, self._host.context
         keys = await self._host.services.state.list(SCOPE, context, prefix=f"{workflow.id}:")
         last = workflow.metrics.last_execution
@@ -287,7 +343,7 @@ class WorkflowHandle:
 
     @exposed()
     def get_metrics(self) -> dict[str, Any]:
-        """``{workflow_id, execution{total_executions, …}}``."""
+        """Figures of its runs: ``{workflow_id, execution{total_executions, …}}``."""
         metrics = self.workflow.metrics
         average = metrics.total_duration_ms / metrics.total if metrics.total else 0.0
         last = metrics.last_execution
@@ -304,7 +360,7 @@ class WorkflowHandle:
 
     @exposed()
     def cancel(self) -> bool:
-        """Cancel what runs; whether anything did."""
+        """Cancel the run in progress; whether there was one."""
         return self.workflow.cancel()
 
 
@@ -353,8 +409,8 @@ class ScriptWorkflowBuilder(WorkflowBuilder):
         self._face = face
 
     @exposed()
-    def build(self) -> Any:
-        """The workflow.
+    def build(self) -> WorkflowHandle:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The workflow, registered under its id.
 
         Raises:
             ValidationError: ``Workflow type not specified``, or naming what is wrong.
@@ -382,7 +438,7 @@ class WorkflowGlobal:
         self._service.add(workflow)
         return WorkflowHandle(self._host, workflow)
 
-    def _made(self, config: Any, kind: Kind | None) -> Any:
+    def _made(self, config: Any, kind: Kind | None) -> WorkflowHandle | ScriptWorkflowBuilder:
         if config is None or isinstance(config, str):
             return ScriptWorkflowBuilder(self, config, kind=kind)
         if not isinstance(config, Mapping):
@@ -393,38 +449,72 @@ class WorkflowGlobal:
         return self.adopt(workflow_from(table, kind, id=self.new_id()))
 
     @exposed()
-    def builder(self, name: str | None = None) -> WorkflowBuilder:
-        """A builder; say the type with its methods."""
+    def builder(self, name: str | None = None) -> ScriptWorkflowBuilder:
+        """A builder; its methods say type and steps.
+
+        Args:
+            name: The name of the workflow.
+        """
         return ScriptWorkflowBuilder(self, name)
 
     @exposed()
-    def sequential(self, config: Any = None) -> Any:
-        """A sequential workflow, or without a table a builder for one."""
+    def sequential(self, config: Any = None) -> WorkflowHandle | ScriptWorkflowBuilder:
+        """A workflow whose steps run in order.
+
+        Args:
+            config: A table ``{name, steps, …}`` makes the workflow; a name or nothing gives a
+                builder.
+        """
         return self._made(config, "sequential")
 
     @exposed()
-    def conditional(self, config: Any = None) -> Any:
-        """A conditional workflow, or a builder."""
+    def conditional(self, config: Any = None) -> WorkflowHandle | ScriptWorkflowBuilder:
+        """A workflow that takes the first branch whose condition holds.
+
+        Args:
+            config: A table ``{name, branches, …}`` makes the workflow; a name or nothing gives a
+                builder.
+        """
         return self._made(config, "conditional")
 
     @exposed()
-    def loop(self, config: Any = None) -> Any:
-        """A loop workflow, or a builder."""
+    def loop(self, config: Any = None) -> WorkflowHandle | ScriptWorkflowBuilder:
+        """A workflow that runs a body again and again.
+
+        Args:
+            config: A table ``{name, iterator, body, …}`` makes the workflow; a name or nothing
+                gives a builder.
+        """
         return self._made(config, "loop")
 
     @exposed()
-    def parallel(self, config: Any = None) -> Any:
-        """A parallel workflow, or a builder."""
+    def parallel(self, config: Any = None) -> WorkflowHandle | ScriptWorkflowBuilder:
+        """A workflow whose branches run at the same time.
+
+        Args:
+            config: A table ``{name, branches, …}`` makes the workflow; a name or nothing gives a
+                builder.
+        """
         return self._made(config, "parallel")
 
     @exposed(names=("new",))
-    def create(self, config: Any = None) -> Any:
-        """A workflow of the table's ``type`` (sequential), or a builder."""
+    def create(self, config: Any = None) -> WorkflowHandle | ScriptWorkflowBuilder:
+        """A workflow of the type that the table names (sequential).
+
+        Args:
+            config: A table ``{type, name, …}`` makes the workflow; a name or nothing gives a
+                builder.
+        """
         return self._made(config, None)
 
     @exposed()
     def register(self, type: str, params: dict[str, Any]) -> str:
-        """Make a workflow of that type; returns its id."""
+        """Make a workflow; returns its id.
+
+        Args:
+            type: ``sequential``, ``conditional``, ``loop`` or ``parallel``.
+            params: As for the function of that type.
+        """
         kind = kind_from(type)
         table: dict[str, Any] = {"name": f"{kind}_workflow", **params}
         if kind == "sequential":
@@ -432,7 +522,7 @@ class WorkflowGlobal:
         return self.adopt(workflow_from(table, kind, id=self.new_id())).id
 
     @exposed()
-    def list(self) -> Any:
+    def list(self) -> Items:
         """The workflows there are; if none, the types there are."""
         found = [Record(describe(w), text=w.name) for w in self._service.list()]
         return Items(found or self.discover_types())
@@ -441,6 +531,9 @@ class WorkflowGlobal:
     def get(self, name: str) -> WorkflowHandle:
         """The workflow of that id or name.
 
+        Args:
+            name: Its id or name.
+
         Raises:
             NotFoundError: ``Workflow not found: <name>``.
         """
@@ -448,7 +541,13 @@ class WorkflowGlobal:
 
     @exposed()
     def remove(self, name: str) -> bool:
-        """Forget it.
+        """Forget a workflow.
+
+        Args:
+            name: Its id or name.
+
+        Returns:
+            True
 
         Raises:
             NotFoundError: ``Workflow not found: <name>``.
@@ -459,17 +558,21 @@ class WorkflowGlobal:
 
     @exposed()
     def clear(self) -> int:
-        """Forget all; how many."""
+        """Forget all workflows; returns how many."""
         return self._service.clear()
 
     @exposed()
-    def types(self) -> Any:
-        """``sequential, conditional, loop, parallel``."""
+    def types(self) -> Items:
+        """The types of workflows: ``sequential, conditional, loop, parallel``."""
         return Items(KINDS)
 
     @exposed()
-    def discover_types(self) -> Any:
-        """``{type, description, features, required_params, optional_params}`` of each."""
+    def discover_types(self) -> builtins.list[dict[str, Any]]:
+        """What each type is and takes.
+
+        Returns:
+            ``{type, description, features, required_params, optional_params}`` of each
+        """
         return [
             {
                 "id": kind,
@@ -484,7 +587,11 @@ class WorkflowGlobal:
 
     @exposed(async_twin=True)
     async def execute(self, workflow: Any, input: Any = None) -> Record:
-        """Run a workflow, given itself, its id or its name.
+        """Run a workflow; a failed run is a result with ``success=false``.
+
+        Args:
+            workflow: The workflow itself, its id or its name.
+            input: What the steps see as the workflow's input.
 
         Raises:
             NotFoundError: ``Workflow not found: <name>``.

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @script_object("StepContext")
 class StepView:
-    """The run as seen from one step: read the fields, change ``state``, `get` and `set`."""
+    """The run as seen from one step, which functions of a workflow are called with.
+
+    Read the fields, change `state`; `get` and `set` reach the shared data.
+    """
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -80,7 +83,7 @@ class StepView:
 
     @attribute
     def branch(self) -> str | None:
-        """The branch, in one."""
+        """The branch, inside of one."""
         return self._frame.branch
 
     @attribute
@@ -125,7 +128,11 @@ class StepView:
 
     @exposed()
     def get(self, key: str) -> Any:
-        """What the name means here: shared data, input, step output, variable; None if nothing."""
+        """What a name means here: shared data, input, step output, variable; nil if nothing.
+
+        Args:
+            key: A name, or a reference such as ``steps.fetch.output``.
+        """
         reference = parse_reference(key) or Reference("name", (key,))
         if reference.root == "shared":
             found = dig(self._frame.run.shared, reference.path)
@@ -137,6 +144,11 @@ class StepView:
 
     @exposed()
     def set(self, key: str, value: Any) -> None:
-        """Set shared data: placeholders and conditions see it, and it is stored with the step."""
+        """Set shared data: placeholders and conditions see it, and it is stored with the step.
+
+        Args:
+            key: The name.
+            value: Anything JSON can hold.
+        """
         self._frame.run.shared[key] = value
         self._frame.run.changed.add(key)
