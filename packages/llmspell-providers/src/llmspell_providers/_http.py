@@ -15,7 +15,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from llmspell_core import ConfigurationError, OpenOnce
-from llmspell_providers._failures import Peer, transport_failure
+from llmspell_providers._failures import (
+    Peer,
+    credentials_of,
+    shown_address,
+    transport_failure,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -184,8 +189,12 @@ class HttpClient:
                 content=body or None,
                 extensions={"timeout": {"connect": waits.connect}},
             )
+            transport = transports.find(request.url)
+            if transport.proxy is not None and request.url.scheme == "http":
+                # aiohttp sends these to a proxy with CONNECT only.
+                request.headers.update(transport.proxy.headers)
             async with asyncio.timeout(clock.next()):
-                response = await transports.find(request.url).handle_async_request(request)
+                response = await transport.handle_async_request(request)
         except httpx.InvalidURL as error:
             raise ConfigurationError(
                 f"{self._peer.label} cannot be asked at '{self._peer.address}': {error}",
@@ -252,8 +261,10 @@ class _Transports:
         told = None
         if proxy is not None:
             address = proxy if "://" in proxy else f"http://{proxy}"
+            credentials = credentials_of(address)
+            headers = {"proxy-authorization": credentials} if credentials else {}
             try:
-                told = httpx.Proxy(address)
+                told = httpx.Proxy(shown_address(address) or "", headers=headers)
             except (ValueError, httpx.InvalidURL) as error:
                 raise _BadProxy from error
             if told.url.scheme not in {"http", "https"} or not told.url.host:
