@@ -228,8 +228,9 @@ class Anthropic(Vendor):
         raise Refusal(f"{request.method} {request.path} is not there")
 
     def _check_head(self, request: HttpRequest) -> None:
-        given = request.headers.get("x-api-key")
-        if given is None:
+        bearer = request.headers.get("authorization")
+        given = request.headers.get("x-api-key") or (bearer or "").removeprefix("Bearer ")
+        if not given:
             raise Refusal("x-api-key header is required", "auth")
         if given != self.key:
             raise Refusal("invalid x-api-key", "auth")

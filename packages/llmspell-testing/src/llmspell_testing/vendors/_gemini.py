@@ -166,7 +166,7 @@ class Gemini(Vendor):
             raise Refusal("API key not valid. Please pass a valid API key.", "auth")
         if "key=" in request.target:
             raise Refusal("the key belongs into a header: addresses are logged")
-        where = request.path.removeprefix("/v1beta/")
+        where = re.sub(r"^/v1(beta|alpha)?/", "", request.path)
         if (request.method, where) == ("GET", "models"):
             return Call(request, "models")
         found = re.match(r"^models/([^:/]+):(\w+)$", where)

@@ -46,7 +46,7 @@ _MESSAGE = {
     "content": str,
     "thinking?": str,
     "images?": [_image_shape],
-    "tool_calls?": Many(_CALL, 1),
+    "tool_calls?": [_CALL],
     "tool_name?": str,
     "tool_call_id?": str,
 }
@@ -78,7 +78,7 @@ CHAT: Shape = {
     "model": str,
     "messages": [_MESSAGE],
     "stream?": bool,
-    "tools?": Many(_TOOL, 1),
+    "tools?": [_TOOL],
     "format?": ({"json"}, dict),
     "options?": {f"{name}?": shape for name, shape in {**_NUMBERS, "stop": [str]}.items()},
     "keep_alive?": (str, float),

@@ -180,6 +180,8 @@ class Replicate(Vendor):
         made: dict[str, Any] = {
             "id": prediction.identity,
             "model": prediction.call.model,
+            "version": prediction.call.body.get("version", "hidden"),
+            "created_at": "2026-11-01T12:00:00.000Z",
             "status": prediction.status,
             "input": prediction.call.body["input"],
             "output": None,
