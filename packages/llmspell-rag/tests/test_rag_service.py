@@ -106,7 +106,7 @@ async def test_a_batch_with_one_bad_document_stores_none(world: Any) -> None:
         ({"chunking": []}, "chunking must be a table"),
         ({"strategy": 5}, "strategy must be a name"),
         ({"strategy": "markdwon"}, "'markdwon' not found in chunkers"),
-        ({"provider": "openai"}, "'openai' not found in embedders"),
+        ({"provider": "nobody"}, "'nobody' not found in embedders"),
     ],
 )
 async def test_options_that_cannot_be_met_are_refused(
@@ -640,12 +640,12 @@ async def test_a_stranger_brings_an_embedder_and_a_chunker(
 async def test_a_configured_embedder_that_is_missing_is_replaced_with_a_warning(
     open_world: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = open_world({"rag": {"embedding": {"default_provider": "openai"}}})
+    world = open_world({"rag": {"embedding": {"default_provider": "nobody"}}})
     for _ in range(2):
         await world.rag.ingest([Document("words to find", id="d")], world.context)
     assert await world.sources("words") == ["d"]
     assert [record.message for record in caplog.records] == [
-        "embedder 'openai' (rag.embedding.default_provider) is not installed; "
+        "embedder 'nobody' (rag.embedding.default_provider) is not installed; "
         "using the lexical embedder, which matches words, not meanings"
     ]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llmspell_providers._azure import AzureProvider as AzureProvider
     from llmspell_providers._breaker import CircuitOpenError as CircuitOpenError
     from llmspell_providers._cohere import CohereProvider as CohereProvider
+    from llmspell_providers._embedders import open_embedder as open_embedder
     from llmspell_providers._face import ProviderGlobal as ProviderGlobal
     from llmspell_providers._failures import ContextLengthError as ContextLengthError
     from llmspell_providers._failures import MissingKeyError as MissingKeyError
@@ -36,6 +37,7 @@ __all__ = [
     "ProviderGlobal",
     "ProviderService",
     "ReplicateProvider",
+    "open_embedder",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -54,5 +56,6 @@ __getattr__, __dir__ = lazy_exports(
         "ProviderGlobal": "_face",
         "ProviderService": "_registry",
         "ReplicateProvider": "_replicate",
+        "open_embedder": "_embedders",
     },
 )
