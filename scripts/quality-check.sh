@@ -32,6 +32,7 @@ step lint in_environment ruff check .
 step types types
 step layers in_environment lint-imports
 step 'declared dependencies' in_environment python scripts/check_dependencies.py
+step 'reference of the globals' in_environment python scripts/write_api_reference.py --check
 step 'links of the documentation' in_environment python scripts/check_links.py
 step 'wheels and sample plugin' in_environment python scripts/check_wheels.py
 step 'long runs' long_runs

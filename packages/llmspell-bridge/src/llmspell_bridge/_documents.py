@@ -149,7 +149,7 @@ def _sections(member: MemberDescription, *, twin: bool) -> list[tuple[str, list[
         if option.keys
     ]
     if member.returns_doc:
-        found.append((f"Returns: {member.returns_doc}", []))
+        found.append((f"Returns: {member.returns_doc.rstrip('.')}.", []))
     if not twin and member.fails in _FAILURES:
         found.append((_FAILURES[member.fails], []))
     if member.raises:

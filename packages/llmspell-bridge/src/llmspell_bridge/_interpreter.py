@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from llmspell_bridge._testing import Testing
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "lua")
-_CHUNKS = ("core", "promise", "stdlib", "natives")
+_CHUNKS = ("core", "promise", "stdlib", "natives", "peek")
 _SLACK = 512 * 1024
 _bytecode: dict[Any, dict[str, bytes]] = {}
 """The compiled chunks of each lupa module: compiled once per process."""
@@ -42,7 +42,7 @@ _FUNCTIONS = (
     *("tokens", "more", "record", "items", "live", "empty_array", "holes", "null"),
     *("function_of", "handle", "define", "define_reader", "define_class", "define_method"),
     *("spawn_main", "spawn_function", "step", "settle", "next_job", "release"),
-    *("begin", "arguments", "load_main", "collect", "set_limit"),
+    *("begin", "arguments", "load_main", "collect", "set_limit", "peek"),
 )
 _KIND_GLOBAL = "llmspell.globals"
 
@@ -84,6 +84,7 @@ class Interpreter:
         self._load(chunks["promise"], bridge)
         self._load(chunks["stdlib"], bridge, limits.level)
         self._load(chunks["natives"], bridge)
+        self._load(chunks["peek"], bridge)
         self._functions = {name: bridge[name.encode()] for name in _FUNCTIONS}
         self.converter = Converter(self._runtime, self._functions, self._handle)
         self.converter.memory_bytes = limits.memory_bytes
@@ -128,6 +129,13 @@ class Interpreter:
         """A full garbage collection."""
         self._functions["collect"]()
         self.collections += 1
+
+    def peek(self, typed: bytes | None, *path: bytes) -> tuple[Any, ...] | None:
+        """What there is at *path*, see ``lua/peek.lua``; None where the heap is full."""
+        if self.converter.room() is not None:
+            return None
+        found: Any = self._functions["peek"](typed, *path)
+        return (found,) if isinstance(found, int) else found
 
     def close(self) -> None:
         """Free the Lua state: the cycle through Python is cut here."""

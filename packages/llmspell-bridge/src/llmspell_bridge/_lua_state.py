@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmspell_bridge._errors import script_error
@@ -30,9 +32,10 @@ from llmspell_core import (
 
 if TYPE_CHECKING:
     from llmspell_bridge._config import Limits
+    from llmspell_bridge._editor import Editor
     from llmspell_bridge._interpreter import Interpreter
     from llmspell_bridge._log import ScriptLog
-    from llmspell_core import Input, Output, Services
+    from llmspell_core import Completions, Documentation, Input, Output, Services
 
 _FORCE_AFTER = 1.0
 """Seconds that an awaited coroutine has to end after it was cancelled."""
@@ -129,6 +132,7 @@ class LuaState(ScriptState):
         services: For the globals.
         module: The lupa module to use.
         limits: What scripts may use.
+        editor: Gives what answers `complete` and `inspect`.
         output: Called on the state's thread.
         input: Asked for lines.
     """
@@ -139,10 +143,12 @@ class LuaState(ScriptState):
         module: Any,
         limits: Limits,
         *,
+        editor: Callable[[], Editor],
         output: Output,
         input: Input | None = None,
     ) -> None:
         self.services = services
+        self._editor = editor
         self.module = module
         self.limits = limits
         self.output = LineOutput(output)
@@ -225,6 +231,33 @@ class LuaState(ScriptState):
         if thread is not threading.current_thread():
             thread.join(_ABANDON_AFTER + 1.0)
         self._watch.close()
+
+    def complete(self, code: str, cursor: int, *, patience: float = 0.2) -> Completions:
+        """From the declarations, the code and what exists in this state."""
+        from llmspell_bridge._peek import Peek
+
+        peek = Peek(self, self._editor(), patience)
+        found = peek.editor.complete(code, cursor, peek.live)
+        return replace(found, live=peek.answered)
+
+    def inspect(self, code: str, cursor: int, *, patience: float = 0.2) -> Documentation | None:
+        """From the same."""
+        from llmspell_bridge._peek import Peek
+
+        peek = Peek(self, self._editor(), patience)
+        return peek.editor.inspect(code, cursor, peek.live)
+
+    def run_between(self, item: Callable[[], None]) -> bool:
+        """Have the state's thread do something that does not raise, between two steps of the
+        script; False where there is no thread.
+        """
+        if self._thread is None or self._closed or self._abandoned:
+            return False
+        if threading.current_thread() is self._thread:
+            item()
+        else:
+            self.portal.inbox.put(item)
+        return True
 
     def post(self, item: Callback) -> None:
         """A callback for the script's thread; from any thread."""

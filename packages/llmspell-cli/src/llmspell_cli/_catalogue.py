@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 SUMMARIES: Mapping[str, str] = {
+    "api": "Show what scripts can use: globals, members, signatures.",
     "config": "Show and check the configuration.",
     "exec": "Execute a line of code.",
     "plugins": "List what is installed at every extension point.",

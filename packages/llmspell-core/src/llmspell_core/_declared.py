@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from llmspell_core._script import Exposure, script_names, twin_names
 
@@ -81,7 +81,7 @@ class DeclaredMember:
                 DeclaredParameter(
                     name.rstrip("_"),
                     annotation,
-                    not given and annotation is not Any and not takes_none(annotation),
+                    not given and not takes_none(annotation),
                     defaults[index - first_default] if given else None,
                 )
             )
@@ -120,7 +120,11 @@ def declared_members(cls: type) -> tuple[DeclaredMember, ...]:
 def takes_none(annotation: Any) -> bool:
     """Whether None is among what the annotation takes."""
     origin = get_origin(annotation)
-    return (origin is Union or origin is types.UnionType) and type(None) in get_args(annotation)
+    if origin is Annotated:
+        return takes_none(get_args(annotation)[0])
+    if origin is Union or origin is types.UnionType:
+        return type(None) in get_args(annotation)
+    return annotation is Any
 
 
 class _Names(dict[str, Any]):

@@ -53,7 +53,7 @@ class ValueType:
         of: The elements' type of a list (one or none), the options of ``either``.
         words: The words of ``words``.
         handle: The key of an `ObjectDescription`.
-        title: What scripts call that object.
+        title: What scripts call that object; of a table with known keys, what Python calls them.
         keys: The known keys of a table that this is, or may be.
         registered: The entry-point group whose names this text is taken from.
         optional: Whether nil is taken or given as well.
@@ -122,6 +122,10 @@ class MemberDescription:
     returns_doc: str
     raises: tuple[tuple[str, str], ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON; empty fields are left out."""
+        return cast("dict[str, Any]", _plain(self))
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectDescription:
@@ -152,6 +156,10 @@ class ObjectDescription:
             if name in member.names or name in member.twins:
                 return member
         return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON; empty fields are left out."""
+        return cast("dict[str, Any]", _plain(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +364,7 @@ class _Describer:
             if isinstance(note, Registered):
                 found = _changed(found, registered=note.group)
             elif isinstance(note, type):
-                found = _changed(found, keys=self._keys(note, owner))
+                found = _changed(found, keys=self._keys(note, owner), title=note.__name__)
         return found
 
     def _either(self, options: Sequence[Any], owner: type) -> ValueType:
@@ -379,7 +387,8 @@ class _Describer:
         if issubclass(cls, Returns):
             return ValueType("several")
         if issubclass(cls, Record | Live | Mapping):
-            return ValueType("table", keys=self._keys(cls, owner))
+            keys = () if issubclass(cls, Record) else self._keys(cls, owner)
+            return ValueType("table", keys=keys, title=cls.__name__ if keys else "")
         if issubclass(cls, Items):
             return ValueType("list")
         if issubclass(cls, list | tuple | set | frozenset | Sequence):
@@ -430,6 +439,7 @@ def _changed(
     optional: bool = False,
     registered: str = "",
     keys: tuple[OptionKey, ...] = (),
+    title: str = "",
 ) -> ValueType:
     from dataclasses import replace
 
@@ -438,6 +448,7 @@ def _changed(
         optional=optional or found.optional,
         registered=registered or found.registered,
         keys=keys or found.keys,
+        title=title or found.title,
     )
 
 
