@@ -15,6 +15,7 @@ from llmspell_core import ExecutionCancelled, LLMSpellError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from llmspell_cli._desk import Desk
     from llmspell_core import ScriptResult
     from llmspell_kernel import Execution, Kernel
 
@@ -86,10 +87,34 @@ class Signals:
             signal.signal(number, handler)
 
 
+class DeskSignals(Signals):
+    """Signals of an execution that reads at a desk: Ctrl-C goes there first."""
+
+    def __init__(self, execution: Execution, desk: Desk) -> None:
+        super().__init__(execution)
+        self._desk = desk
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT and self._desk.interrupted():
+            return
+        super()._handle(number, _)
+        self._desk.give_up_reading()
+
+
 def perform(
-    invocation: Invocation, start: Callable[[Kernel], Execution]
+    invocation: Invocation,
+    start: Callable[[Kernel], Execution],
+    *,
+    desk: Desk | None = None,
+    collect: bool | None = None,
 ) -> tuple[ScriptResult | None, Terminal, Execution]:
     """Start an execution and wait for its end; the result is None when the output was closed.
+
+    Args:
+        invocation: What was asked for.
+        start: Starts it.
+        desk: Where it reads lines; None reads stdin.
+        collect: Whether stdout is collected; by the output format.
 
     Raises:
         LLMSpellError: what the script ended with; a recorded run's id and how to resume it
@@ -98,16 +123,19 @@ def perform(
     """
     from llmspell_kernel import Kernel
 
-    terminal = Terminal(collect=invocation.output != "text")
-    kernel = Kernel(invocation.services(), output=terminal.write, input=terminal.read)
+    terminal = Terminal(collect=invocation.output != "text" if collect is None else collect)
+    reads = terminal.read if desk is None else desk.read
+    kernel = Kernel(invocation.services(), output=terminal.write, input=reads)
     try:
         execution = start(kernel)
         # What was imported stays; from here on there may be garbage.
         gc.freeze()
         gc.enable()
         terminal.interrupt = execution.interrupt
-        with Signals(execution) as signals:
+        with Signals(execution) if desk is None else DeskSignals(execution, desk) as signals:
             try:
+                if desk is not None:
+                    desk.serve(execution)
                 return execution.result(), terminal, execution
             except (ExecutionCancelled, LLMSpellError) as error:
                 if terminal.closed:

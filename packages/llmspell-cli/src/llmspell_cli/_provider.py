@@ -80,12 +80,15 @@ def list_providers(
             row["type"],
             "yes" if row["enabled"] else "no",
             row["default_model"] or "-",
-            {"present": "yes", "missing": "no"}.get(row["key"], row["key"]),
+            _KEYS[row["key"]],
             _state(row),
         )
         for row in found
     ]
     invocation.say(table(("NAME", "TYPE", "ENABLED", "MODEL", "KEY", ""), rows))
+
+
+_KEYS = {"present": "yes", "missing": "no", "not needed": "not needed"}
 
 
 def _state(row: dict[str, Any]) -> str:
@@ -180,10 +183,10 @@ def models(ctx: typer.Context, name: _Name, json: _Json = False) -> None:
 
 @app.command("test", cls=Command)
 @providers.command("test", cls=Command)
-def test(
+def try_out(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One provider; all that are enabled")
+        str | None, typer.Argument(metavar="NAME", help="One provider; all that are enabled")
     ] = None,
     chat: Annotated[
         str | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmspell_cli._approver import terminal_approval
+from llmspell_cli._desk import Desk
 from llmspell_cli._execution import perform, say_pretty, shown_result, tell_run
 from llmspell_cli._help import Command
 from llmspell_cli._invocation import Invocation
@@ -73,17 +74,21 @@ def resume_run(
     """
     invocation: Invocation = ctx.obj
     started: list[Execution] = []
+    desk = Desk()
 
     def start(kernel: Kernel) -> Execution:
-        started.append(
-            kernel.resume(
-                run, repeat_irreversible=repeat_irreversible, approval=terminal_approval()
-            )
+        execution = kernel.resume(
+            run,
+            repeat_irreversible=repeat_irreversible,
+            data={"chat": desk},
+            approval=terminal_approval(),
         )
-        return started[0]
+        desk.conversation = execution.engine == "chat"
+        started.append(execution)
+        return execution
 
     try:
-        result, terminal, execution = perform(invocation, start)
+        result, terminal, execution = perform(invocation, start, desk=desk)
     except BaseException:
         tell_run(invocation, started[0].run_id if started else None, failed=True)
         raise

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from llmspell_cli._budget import budget_option
 from llmspell_cli._help import Command
 from llmspell_cli._invocation import Invocation
 from llmspell_cli._rag_options import rag_settings
@@ -19,6 +20,12 @@ _Engine = Annotated[
     typer.Option("--engine", help="Script language", envvar="LLMSPELL_ENGINE", metavar="ENGINE"),
 ]
 _Record = Annotated[bool, typer.Option("--record", help="Record the run, to replay or resume it")]
+_Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget", help="Spend at most so much on models: 0.50usd,20ktokens", metavar="LIMITS"
+    ),
+]
 _RagProfile = Annotated[
     str | None, typer.Option("--rag-profile", help="Set up retrieval by name", metavar="NAME")
 ]
@@ -35,6 +42,7 @@ exec_ = typer.Typer(add_completion=False, rich_markup_mode=None)
     llmspell run report.lua
     llmspell run report.lua -- notes.md --title "Weekly report"
     llmspell run --record report.lua
+    llmspell run --budget 0.50usd,30calls report.lua
     cat report.lua | llmspell run -
     """,
 )
@@ -43,6 +51,7 @@ def run_script(
     script: Annotated[str, typer.Argument(metavar="SCRIPT", help="Script file, or - for stdin")],
     engine: _Engine = None,
     record: _Record = False,
+    budget: _Budget = None,
     rag_profile: _RagProfile = None,
     rag: Annotated[bool | None, typer.Option("--rag/--no-rag", help="Retrieval on or off")] = None,
     rag_config: Annotated[
@@ -70,7 +79,9 @@ def run_script(
         dimensions=rag_dims,
         backend=rag_backend,
     )
-    return run_file(invocation, script, ctx.args, engine=name, record=record)
+    return run_file(
+        invocation, script, ctx.args, engine=name, record=record, budget=budget_option(ctx, budget)
+    )
 
 
 @exec_.command(
@@ -87,6 +98,7 @@ def exec_code(
     code: Annotated[str, typer.Argument(metavar="CODE", help="The code, or - for stdin")],
     engine: _Engine = None,
     record: _Record = False,
+    budget: _Budget = None,
     rag_profile: _RagProfile = None,
 ) -> int:
     """Execute a line of code.
@@ -96,7 +108,7 @@ def exec_code(
     invocation: Invocation = ctx.obj
     name = engine_option(ctx, invocation, engine)
     invocation.settings = rag_settings(invocation, profile=rag_profile)
-    return run_code(invocation, code, engine=name, record=record)
+    return run_code(invocation, code, engine=name, record=record, budget=budget_option(ctx, budget))
 
 
 def engine_option(ctx: typer.Context, invocation: Invocation, wanted: str | None) -> str | None:

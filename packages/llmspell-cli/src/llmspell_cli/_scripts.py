@@ -21,7 +21,7 @@ from llmspell_core import LLMSpellError, Source
 
 if TYPE_CHECKING:
     from llmspell_cli._invocation import Invocation
-    from llmspell_core import ScriptArguments, ScriptResult
+    from llmspell_core import BudgetLimits, ScriptArguments, ScriptResult
     from llmspell_kernel import Execution, Kernel
 
 
@@ -32,12 +32,13 @@ def run_file(
     *,
     engine: str | None = None,
     record: bool = False,
+    budget: BudgetLimits | None = None,
 ) -> int:
     """Execute the file *script* (``-``: stdin) with the arguments *words*; the exit code."""
     source = _read(script)
     name = os.path.basename(script) if script != "-" else "<stdin>"
     arguments = script_arguments(name, words)
-    result, facts = _execute(invocation, source, arguments, engine, record=record)
+    result, facts = _execute(invocation, source, arguments, engine, record=record, budget=budget)
     if invocation.output == "json":
         invocation.say_json(
             {
@@ -54,13 +55,18 @@ def run_file(
 
 
 def run_code(
-    invocation: Invocation, code: str, *, engine: str | None = None, record: bool = False
+    invocation: Invocation,
+    code: str,
+    *,
+    engine: str | None = None,
+    record: bool = False,
+    budget: BudgetLimits | None = None,
 ) -> int:
     """Execute *code* (``-``: stdin) and print what it returns; the exit code."""
     text = sys.stdin.read() if code == "-" else code
     source = Source(text, "<inline>", expression=True)
     arguments = script_arguments("<inline>", ())
-    result, facts = _execute(invocation, source, arguments, engine, record=record)
+    result, facts = _execute(invocation, source, arguments, engine, record=record, budget=budget)
     if invocation.output == "json":
         invocation.say_json(
             {
@@ -84,6 +90,7 @@ def _execute(
     engine: str | None,
     *,
     record: bool,
+    budget: BudgetLimits | None,
 ) -> tuple[ScriptResult, dict[str, Any]]:
     started: list[Execution] = []
 
@@ -93,6 +100,7 @@ def _execute(
             arguments=arguments,
             engine=engine,
             record=record,
+            budget=budget,
             approval=terminal_approval(),
         )
         logging.getLogger("llmspell.run").info(

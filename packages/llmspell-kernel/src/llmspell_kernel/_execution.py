@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,10 @@ class Execution:
         except asyncio.CancelledError:
             self.interrupt("cancelled")
             raise
+
+    def when_done(self, callback: Callable[[], None]) -> None:
+        """Call *callback* at the end, on whatever thread that comes to; at once if it is over."""
+        self._future.add_done_callback(lambda _: callback())
 
     def settled(self, timeout: float) -> bool:
         """Wait for the end without asking how it ended; whether it came in time."""
