@@ -204,6 +204,23 @@ def test_handlers_chain(world):
     assert world.out == "got\t20\ncaught\tbad\nfinally\nend\tok\n"
 
 
+def test_a_handler_after_one_that_waited_runs_too(world):
+    world.run(
+        "Probe.wait_async(0):next(function() Utils.sleep(1) end):next(function() Utils.sleep(1)"
+        " print('second') end):next(function() print('third') end)"
+    )
+    assert world.out == "second\nthird\n"
+
+
+def test_an_exit_in_a_handler_ends_a_script_that_waits(world):
+    started = time.monotonic()
+    result = world.submit(
+        "Probe.wait_async(0):next(function() os.exit(5) end) Utils.sleep(1e7)", seconds=30
+    ).result(20)
+    assert result.exit_code == 5
+    assert time.monotonic() - started < 10
+
+
 def test_a_callback_gets_result_and_error_exactly_once(world):
     world.run(
         "local c = Probe.counter('c') c:add(4)"

@@ -69,9 +69,9 @@ def to_int(value: Any) -> int:
     if kind is bytes or kind is str:
         value = _number_in(value)
         kind = kind_of(value)
-    if kind is float and math.isfinite(value) and value == math.floor(value):
+    if kind is float and abs(value) < 2**63 and value == math.floor(value):
         return int(value)
-    if kind is int:
+    if kind is int and -(2**63) <= value < 2**63:
         return value
     raise Unfit("an integer")
 
@@ -112,7 +112,7 @@ def to_bool(value: Any) -> bool:
 
 
 def to_bytes(value: Any) -> bytes:
-    """`bytes`: the bytes of a string."""
+    """`bytes`: the bytes of a string, of a formatted number, of the text of a record."""
     kind = kind_of(value)
     if kind is bytes:
         return value
@@ -120,6 +120,10 @@ def to_bytes(value: Any) -> bytes:
         return value.encode("utf-8", "surrogateescape")
     if kind is int or kind is float:
         return lua_number(value).encode()
+    if kind is Mark:
+        text = cast("Mark", value).pull()[1]
+        if text is not None:
+            return text.encode("utf-8", "surrogateescape")
     raise Unfit("a string")
 
 

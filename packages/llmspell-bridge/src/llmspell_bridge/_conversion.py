@@ -8,6 +8,7 @@ text. No Lua object is ever kept on the Python side.
 
 from __future__ import annotations
 
+import codecs
 import gc
 import math
 from collections.abc import Callable, Mapping
@@ -28,11 +29,28 @@ kind_of: Callable[[Any], Any] = type
 
 CHUNK = 4000
 MAX_DEPTH = 128
+_LENIENT = "llmspell.lua"
+"""How text becomes the bytes of a Lua string: see `_lenient`."""
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _MANY = 20_000
 _ROOM = 96 * 1024
 """Heap that must be free before something is pushed: an allocation that fails inside lupa
 would end the process."""
+
+
+def _lenient(error: UnicodeError) -> tuple[bytes, int]:
+    """Bytes that were kept as surrogates come out as they went in; half a character (in what a
+    model or a JSON text said) as U+FFFD.
+    """
+    assert isinstance(error, UnicodeEncodeError)
+    made = bytearray()
+    for letter in error.object[error.start : error.end]:
+        number = ord(letter)
+        made += bytes((number - 0xDC00,)) if 0xDC80 <= number <= 0xDCFF else b"\xef\xbf\xbd"
+    return bytes(made), error.end
+
+
+codecs.register_error(_LENIENT, _lenient)
 
 
 class Empty:
@@ -176,7 +194,7 @@ class Converter:
         if value is None or kind is bool or kind is float:
             return value
         if kind is str:
-            value = value.encode("utf-8", "surrogateescape")
+            value = value.encode("utf-8", _LENIENT)
             if len(value) > 16384:
                 self.reserve(len(value))
             return value
@@ -271,7 +289,7 @@ class Converter:
     def _encode(self, value: Any, depth: int) -> Any:
         kind = kind_of(value)
         if kind is str:
-            return value.encode("utf-8", "surrogateescape")
+            return value.encode("utf-8", _LENIENT)
         if kind is dict:
             if depth > MAX_DEPTH:
                 raise ValidationError("Maximum nesting depth exceeded")
@@ -292,11 +310,11 @@ class Converter:
         for key, item in value.items():
             kind = kind_of(item)
             if kind is str:
-                item = item.encode("utf-8", "surrogateescape")
+                item = item.encode("utf-8", _LENIENT)
             elif kind is not float and kind is not bool:
                 item = encode(item, depth)
             if type(key) is str:
-                made[key.encode("utf-8", "surrogateescape")] = item
+                made[key.encode("utf-8", _LENIENT)] = item
             elif type(key) is bytes:
                 made[key] = item
             else:
@@ -308,7 +326,7 @@ class Converter:
             return self._empty_array()
         encode = self._encode
         made = [
-            item.encode("utf-8", "surrogateescape") if type(item) is str else encode(item, depth)
+            item.encode("utf-8", _LENIENT) if type(item) is str else encode(item, depth)
             for item in value
         ]
         if None in made:
@@ -326,7 +344,7 @@ class Converter:
             fields = self._table(dict(value.fields), depth + 1)
             if value.text is None:
                 return fields
-            return self._record(fields, value.text.encode("utf-8", "surrogateescape"))
+            return self._record(fields, value.text.encode("utf-8", _LENIENT))
         if isinstance(value, Items):
             items = self._table(list(value.items), depth + 1)
             if not value.items:
@@ -344,7 +362,7 @@ class Converter:
 
     def _encode_plain(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
-            return str(value).encode("utf-8", "surrogateescape")
+            return str(value).encode("utf-8", _LENIENT)
         if isinstance(value, bool | float | int):
             number = value + 0
             return float(number) if not _INT_MIN <= number <= _INT_MAX else number

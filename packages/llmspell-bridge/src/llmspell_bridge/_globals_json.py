@@ -6,7 +6,14 @@ import json
 from typing import Any
 
 from llmspell_bridge._conversion import NULL
-from llmspell_core import ScriptHost, ValidationError, attribute, exposed, script_global
+from llmspell_core import (
+    ScriptHost,
+    ValidationError,
+    attribute,
+    exposed,
+    handle_name,
+    script_global,
+)
 
 
 class JsonParseError(ValidationError):
@@ -19,6 +26,9 @@ class JsonParseError(ValidationError):
 def _refused(value: Any) -> Any:
     if isinstance(value, bytes):
         raise ValidationError("a string is not UTF-8: JSON holds text only")
+    name = handle_name(value)
+    if name is not None:
+        return name
     raise ValidationError(f"Unsupported Lua type for JSON conversion: {type(value).__name__}")
 
 
@@ -58,9 +68,14 @@ class JsonGlobal:
         if not isinstance(text, str):
             raise JsonParseError("JSON parse error: a string is needed")
         try:
-            return json.loads(text, parse_constant=_constant)
+            found = json.loads(text, parse_constant=_constant)
+            if "\\u" in text:
+                json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise JsonParseError("JSON parse error: half of a character (a surrogate)") from None
         except (ValueError, RecursionError) as error:
             raise JsonParseError(f"JSON parse error: {error}") from None
+        return found
 
     @exposed(names=("encode",))
     def stringify(self, value: Any, indent: Any = None) -> bytes:
@@ -69,6 +84,8 @@ class JsonGlobal:
         Args:
             value: Any value; an empty table is ``{}``, see `array`.
             indent: Nothing for one line; true or a number of spaces for several.
+
+        A handle (an agent, a tool, a workflow) is written as its name.
 
         Raises:
             ValidationError: For functions, coroutines, cycles, strings that are not UTF-8.

@@ -118,6 +118,23 @@ class Callback:
             return
 
 
+class _Job:
+    """A promise's handler that runs as a task."""
+
+    __slots__ = ("_portal", "_run", "waits")
+
+    def __init__(self, portal: Portal, run: Run) -> None:
+        self._portal = portal
+        self._run = run
+        self.waits = False
+
+    def over(self, _value: Any, _error: Any) -> None:
+        """It ended; if it had to wait, nobody else looks for the handlers that are due now."""
+        self._run.jobs -= 1
+        if self.waits:
+            self._portal.run_jobs(self._run)
+
+
 class Portal:
     """The scheduler of one script state. All but `post` and `stop` is for the script's thread.
 
@@ -343,11 +360,8 @@ class Portal:
     def run_jobs(self, run: Run) -> None:
         """Run the promise handlers that are due, each as a task."""
         while True:
-
-            def over(_value: Any, _error: Any) -> None:
-                run.jobs -= 1
-
-            task = Task(run, run.context, over)
+            job = _Job(self, run)
+            task = Task(run, run.context, job.over)
             before = self.current
             self.current = task
             try:
@@ -361,6 +375,7 @@ class Portal:
             self._tasks[number] = task
             run.jobs += 1
             self._after(task, outcome)
+            job.waits = True
 
     def _callback(self, item: Callback) -> None:
         if item.future.done():

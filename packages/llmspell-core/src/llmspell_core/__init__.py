@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         canonical,
         digest,
         from_canonical,
+        handle_name,
     )
     from llmspell_core._chat import (
         ChatChunk,
@@ -401,6 +402,7 @@ __all__ = [  # noqa: RUF022 - sorted
     "find_script_tests",
     "from_canonical",
     "grouped_globals",
+    "handle_name",
     "lazy_exports",
     "nearest",
     "new_id",
@@ -580,6 +582,7 @@ _HOMES = {
     "find_script_tests": "_script_tests",
     "from_canonical": "_canonical",
     "grouped_globals": "_descriptions",
+    "handle_name": "_canonical",
     "nearest": "_errors",
     "new_id": "_context",
     "operation": "_operations",

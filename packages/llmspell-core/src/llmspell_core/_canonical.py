@@ -32,7 +32,24 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if hasattr(value, "value"):
         return value.value
+    name = handle_name(value)
+    if name is not None:
+        return name
     raise TypeError(f"{type(value).__name__} has no canonical JSON form")
+
+
+def handle_name(value: Any) -> str | None:
+    """What stands in data for a script handle (an agent, a tool, a workflow): its name, or its id.
+
+    None for everything else, and for a handle that has neither.
+    """
+    if getattr(cast("type[Any]", type(value)), "__script_kind__", None) != "object":
+        return None
+    for key in ("name", "id"):
+        found = getattr(value, key, None)
+        if isinstance(found, str):
+            return found
+    return None
 
 
 _encode = json.JSONEncoder(
@@ -43,7 +60,8 @@ _encode = json.JSONEncoder(
 def canonical(value: Any) -> str:
     """The canonical JSON text of *value*.
 
-    Accepts JSON values, bytes, sets, dates, paths, enums and anything with ``to_dict()``.
+    Accepts JSON values, bytes, sets, dates, paths, enums and anything with ``to_dict()``; a script
+    handle is written as its name.
 
     Raises:
         TypeError: for a value that has no JSON form.
