@@ -35,7 +35,7 @@ class MemoryBackend(StorageBackend):
         self.calls += 1
         return self.values.get(key)
 
-    async def write(self, puts, deletes=(), *, expect=None):
+    async def write(self, puts, deletes=(), *, expect=None, expires_at=None):
         self.calls += 1
         for key, value in (expect or {}).items():
             if self.values.get(key) != value:

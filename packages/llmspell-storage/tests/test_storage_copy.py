@@ -6,6 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ async def test_a_store_goes_to_a_server_and_comes_back_byte_for_byte(
     first, there = SqliteStorage(str(tmp_path / "a.db")), on_server(server)
     back = SqliteStorage(str(tmp_path / "b.db"))
     await first.set_batch(VALUES)
+    end = time.time() + 3600.5
+    await first.set("n00001", b"1", expires_at=end)
     told: list[tuple[int, int]] = []
     out = await copy_store(first, there, progress=lambda *facts: told.append(facts))
     home = await copy_store(there, back)
@@ -48,6 +51,7 @@ async def test_a_store_goes_to_a_server_and_comes_back_byte_for_byte(
     assert out.keys == len(VALUES)
     assert told[-1] == (len(VALUES), len(VALUES))
     assert await contents(back) == VALUES
+    assert await back.expiries() == await there.expiries() == {"n00001": end}
     await there.clear()
     for store in (first, there, back):
         await store.aclose()
@@ -75,11 +79,12 @@ class Failing(MemoryStorage):
         deletes: Iterable[str] = (),
         *,
         expect: Mapping[str, bytes | None] | None = None,
+        expires_at: float | None = None,
     ) -> bool:
         self.batches += bool(puts)
         if self.batches == 3:
             raise StorageError("the disk is full", operation="full")
-        return await super().write(puts, deletes, expect=expect)
+        return await super().write(puts, deletes, expect=expect, expires_at=expires_at)
 
 
 class Forgetful(MemoryStorage):
@@ -91,9 +96,10 @@ class Forgetful(MemoryStorage):
         deletes: Iterable[str] = (),
         *,
         expect: Mapping[str, bytes | None] | None = None,
+        expires_at: float | None = None,
     ) -> bool:
         kept = {key: value for key, value in puts.items() if key != "n00007"}
-        return await super().write(kept, deletes, expect=expect)
+        return await super().write(kept, deletes, expect=expect, expires_at=expires_at)
 
 
 @pytest.mark.parametrize(

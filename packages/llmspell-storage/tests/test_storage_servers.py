@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -162,3 +163,40 @@ def test_parts_and_variables_make_an_address(monkeypatch: pytest.MonkeyPatch) ->
     store = open_mariadb(services, name="state")
     assert store.place == "mariadb://me:***@db/llmspell"
     assert store._url.password == "p@ss/word"
+
+
+@SERVERS
+async def test_a_database_of_the_first_version_opens_with_all_it_holds(
+    server: str, on_server: OnServer, new_database: Callable[[str], Any]
+) -> None:
+    async with new_database(server) as url:
+        await _made_by_the_first_version(server, url)
+        stores = [on_server(server, store="s", url=url) for _ in range(3)]
+        assert await asyncio.gather(*(s.get("k") for s in stores)) == [b"\x00\xff"] * 3
+        await stores[0].set("soon", b"x", expires_at=1.0)
+        assert await stores[1].list_keys() == ["k"]
+        await asyncio.gather(*(s.aclose() for s in stores))
+
+
+async def _made_by_the_first_version(server: str, url: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import Connection, make_url, text
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    driver = {"postgres": "postgresql+asyncpg", "mariadb": "mariadb+asyncmy"}[server]
+    engine = create_async_engine(make_url(url).set(drivername=driver))
+
+    def upgrade(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", "llmspell_storage:server/migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text("INSERT INTO llmspell_entries VALUES('s', :digest, :key, :key, :value)"),
+            {"digest": sha256(b"k").digest(), "key": b"k", "value": b"\x00\xff"},
+        )
+
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+    await engine.dispose()

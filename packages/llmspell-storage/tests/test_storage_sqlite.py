@@ -387,3 +387,22 @@ async def test_the_installed_back_ends_open_by_name(tmp_path: Path) -> None:
     assert await two.get("key") is None
     assert (default.persistent, one.persistent) == (True, False)
     assert not (tmp_path / "home").exists()
+
+
+async def test_a_file_of_the_first_version_opens_with_all_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "CREATE TABLE entries(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+    )
+    connection.execute("INSERT INTO entries VALUES('k', x'00ff')")
+    connection.execute("PRAGMA application_id=1280527190")
+    connection.execute("PRAGMA user_version=1")
+    connection.commit()
+    connection.close()
+    stores = [SqliteStorage(str(path)) for _ in range(4)]
+    assert await asyncio.gather(*(s.get("k") for s in stores)) == [b"\x00\xff"] * 4
+    await stores[0].set("soon", b"x", expires_at=1.0)
+    assert await stores[1].list_keys() == ["k"]
+    for store in stores:
+        await store.aclose()

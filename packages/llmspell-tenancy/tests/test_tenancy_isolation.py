@@ -21,6 +21,7 @@ class Memory(StorageBackend):
         deletes: Iterable[str] = (),
         *,
         expect: Mapping[str, bytes | None] | None = None,
+        expires_at: float | None = None,
     ) -> bool:
         if any(self.values.get(k) != v for k, v in (expect or {}).items()):
             return False

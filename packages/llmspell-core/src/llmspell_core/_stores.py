@@ -24,10 +24,10 @@ class StorageStats:
 class StorageBackend(ABC):
     """Bytes under text keys.
 
-    Subclasses write `get`, `write` and `scan`. All else is made of them and may be overridden
-    for speed. Instances never share data unless they were opened on the same place. Safe under
-    concurrent callers; a `write` that returned is there after the process dies, if the back end
-    is persistent.
+    Subclasses write `get`, `write` and `scan`, and `expiries`, which here knows none. All else
+    is made of them and may be overridden for speed. Instances never share data unless they were
+    opened on the same place. Safe under concurrent callers; a `write` that returned is there
+    after the process dies, if the back end is persistent.
     """
 
     persistent: bool = False
@@ -43,6 +43,7 @@ class StorageBackend(ABC):
         deletes: Iterable[str] = (),
         *,
         expect: Mapping[str, bytes | None] | None = None,
+        expires_at: float | None = None,
     ) -> bool:
         """Put and delete atomically: all of it or, after a crash too, nothing.
 
@@ -51,6 +52,9 @@ class StorageBackend(ABC):
             deletes: Keys to remove; unknown ones are ignored.
             expect: Nothing is written unless each of these keys has this value now
                 (None: does not exist).
+            expires_at: Unix seconds from which on the keys in *puts* are as if they had been
+                deleted; None keeps them, also those that were to expire before. The space is
+                freed some time later.
 
         Returns:
             Whether it was written; False only when an expectation failed.
@@ -60,9 +64,9 @@ class StorageBackend(ABC):
     def scan(self, prefix: str = "") -> AsyncIterator[tuple[str, bytes]]:
         """Keys beginning with *prefix* and their values, in lexical order of code points."""
 
-    async def set(self, key: str, value: bytes) -> None:
+    async def set(self, key: str, value: bytes, *, expires_at: float | None = None) -> None:
         """Insert or overwrite."""
-        await self.write({key: value})
+        await self.write({key: value}, expires_at=expires_at)
 
     async def delete(self, key: str) -> None:
         """Remove; an unknown key is ignored."""
@@ -115,6 +119,10 @@ class StorageBackend(ABC):
             if await self.compare_and_swap(key, old, new):
                 return new
         raise StorageError(f"key {key!r} is written to too often to update", operation="lock")
+
+    async def expiries(self) -> dict[str, float]:
+        """The keys that will expire, and when, in Unix seconds."""
+        return {}
 
     async def clear(self) -> int:
         """Remove everything; returns how many keys there were."""

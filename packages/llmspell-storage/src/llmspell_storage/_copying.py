@@ -92,10 +92,14 @@ async def _write_all(
     source: StorageBackend, target: StorageBackend, total: int, progress: Progress | None
 ) -> CopyReport:
     seal = _Seal()
+    ends = await source.expiries()
     batch: dict[str, bytes] = {}
     held = 0
     async for key, value in source.scan():
         seal.add(key, value)
+        if key in ends:
+            await target.set(key, value, expires_at=ends[key])
+            continue
         batch[key] = value
         held += len(value)
         if len(batch) >= _BATCH_KEYS or held >= _BATCH_BYTES:

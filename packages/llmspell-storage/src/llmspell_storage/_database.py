@@ -6,9 +6,9 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmspell_core import StorageError
 
@@ -18,12 +18,16 @@ BUSY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a file is for. `application_id` and `version` are stamped into its header."""
+    """What a file is for. `application_id` and `version` are stamped into its header.
+
+    `schema` makes a new file; `steps` bring an older one up: ``steps[1]`` from version 1 to 2.
+    """
 
     name: str
     application_id: int
     version: int
     schema: Sequence[str]
+    steps: Mapping[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
 
 
 def make_directory(path: str) -> None:
@@ -67,6 +71,7 @@ def connect(path: str | None, kind: Kind, *, create: bool) -> sqlite3.Connection
                 return None
             _switch_to_wal(connection)
             _create_schema(connection, kind)
+        _migrate(connection, kind)
         connection.execute("PRAGMA synchronous=NORMAL")
     except BaseException:
         connection.close()
@@ -124,6 +129,18 @@ def _create_schema(connection: sqlite3.Connection, kind: Kind) -> None:
         for statement in kind.schema:
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id={kind.application_id}")
+        connection.execute(f"PRAGMA user_version={kind.version}")
+
+
+def _migrate(connection: sqlite3.Connection, kind: Kind) -> None:
+    """Bring an older file up to date, in one transaction; another process waits for it."""
+    if connection.execute("PRAGMA user_version").fetchone() == (kind.version,):
+        return
+    with writing(connection):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for step in range(version, kind.version):
+            for statement in kind.steps[step]:
+                connection.execute(statement)
         connection.execute(f"PRAGMA user_version={kind.version}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -18,14 +19,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_EXPIRY_INDEX = "CREATE INDEX entries_expiry ON entries(expires_at) WHERE expires_at IS NOT NULL"
 KIND = Kind(
     name="a key/value store of LLMSpell",
     application_id=0x4C534B56,  # "LSKV"
-    version=1,
+    version=2,
     # The default collation compares UTF-8 bytes, which is the order of code points.
-    schema=("CREATE TABLE entries(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",),
+    schema=(
+        "CREATE TABLE entries(key TEXT PRIMARY KEY, value BLOB NOT NULL, expires_at REAL)"
+        " WITHOUT ROWID",
+        _EXPIRY_INDEX,
+    ),
+    steps={1: ("ALTER TABLE entries ADD COLUMN expires_at REAL", _EXPIRY_INDEX)},
 )
-_PUT = "INSERT INTO entries(key, value) VALUES(?, ?) ON CONFLICT DO UPDATE SET value=excluded.value"
+_PUT = (
+    "INSERT INTO entries(key, value, expires_at) VALUES(?, ?, ?) ON CONFLICT DO UPDATE"
+    " SET value=excluded.value, expires_at=excluded.expires_at"
+)
+_LIVE = "(expires_at IS NULL OR expires_at > ?)"
+_SWEEP_SECONDS = 60.0
 _PAGE_ROWS = 256
 _PAGE_BYTES = 1 << 20
 
@@ -72,8 +84,9 @@ class SqliteStorage(StorageBackend):
         deletes: Iterable[str] = (),
         *,
         expect: Mapping[str, bytes | None] | None = None,
+        expires_at: float | None = None,
     ) -> bool:
-        new = [(checked_key(key), checked_value(value)) for key, value in puts.items()]
+        new = [(checked_key(key), checked_value(value), expires_at) for key, value in puts.items()]
         gone = [(checked_key(key),) for key in deletes]
         wanted = {checked_key(key): value for key, value in (expect or {}).items()}
         return await self._run(lambda session: session.write(new, gone, wanted))
@@ -102,6 +115,9 @@ class SqliteStorage(StorageBackend):
 
         return await self._run(read)
 
+    async def expiries(self) -> dict[str, float]:
+        return await self._run(_Session.expiries)
+
     async def clear(self) -> int:
         return await self._run(_Session.clear)
 
@@ -123,6 +139,13 @@ def _end_of(prefix: str) -> str | None:
     return None
 
 
+def _value(connection: sqlite3.Connection, key: str) -> bytes | None:
+    row = connection.execute("SELECT value, expires_at FROM entries WHERE key=?", (key,)).fetchone()
+    if row is None or (row[1] is not None and row[1] <= time.time()):
+        return None
+    return row[0]
+
+
 class _Session:
     """The connection, used on the worker's thread only."""
 
@@ -130,6 +153,14 @@ class _Session:
         self.path = path
         self.worker = Worker(f"llmspell-storage {os.path.basename(path)}")
         self._connection: sqlite3.Connection | None = None
+        self._swept = 0.0
+
+    def _sweep(self, connection: sqlite3.Connection, *, at_once: bool = False) -> None:
+        """Free what has expired, now and then."""
+        now = time.time()
+        if at_once or abs(now - self._swept) > _SWEEP_SECONDS:
+            self._swept = now
+            connection.execute("DELETE FROM entries WHERE expires_at <= ?", (now,))
 
     def _readable(self) -> sqlite3.Connection | None:
         if self._connection is None:
@@ -147,12 +178,11 @@ class _Session:
             connection = self._readable()
             if connection is None:
                 return None
-            row = connection.execute("SELECT value FROM entries WHERE key=?", (key,)).fetchone()
-            return None if row is None else row[0]
+            return _value(connection, key)
 
     def write(
         self,
-        puts: list[tuple[str, bytes]],
+        puts: list[tuple[str, bytes, float | None]],
         deletes: list[tuple[str]],
         expect: Mapping[str, bytes | None],
     ) -> bool:
@@ -160,16 +190,13 @@ class _Session:
             if not puts and self._connection is None and not os.path.exists(self.path):
                 return all(value is None for value in expect.values())
             connection = self._writable()
-            if len(puts) == 1 and not deletes and not expect:
+            if len(puts) == 1 and not deletes and not expect and puts[0][2] is None:
                 connection.execute(_PUT, puts[0])  # a statement is a transaction of its own
                 return True
             with writing(connection):
-                for key, value in expect.items():
-                    row = connection.execute(
-                        "SELECT value FROM entries WHERE key=?", (key,)
-                    ).fetchone()
-                    if (None if row is None else row[0]) != value:
-                        return False
+                if any(_value(connection, key) != value for key, value in expect.items()):
+                    return False
+                self._sweep(connection)
                 connection.executemany("DELETE FROM entries WHERE key=?", deletes)
                 connection.executemany(_PUT, puts)
             return True
@@ -180,9 +207,8 @@ class _Session:
         connection = self._readable()
         if connection is None:
             return None
-        conditions, values = ["key >= ?"], [prefix]
-        if after is not None:
-            conditions, values = ["key > ?"], [after]
+        conditions: list[str] = ["key >= ?" if after is None else "key > ?", _LIVE]
+        values: list[str | float] = [prefix if after is None else after, time.time()]
         if end is not None:
             conditions.append("key < ?")
             values.append(end)
@@ -209,11 +235,23 @@ class _Session:
         with translated(self.path, "read"):
             return [key for (key,) in self._rows("key", prefix, end, None) or ()]
 
+    def expiries(self) -> dict[str, float]:
+        with translated(self.path, "read"):
+            connection = self._readable()
+            if connection is None:
+                return {}
+            return dict(
+                connection.execute(
+                    "SELECT key, expires_at FROM entries WHERE expires_at > ?", (time.time(),)
+                )
+            )
+
     def clear(self) -> int:
         with translated(self.path, "write"):
             if self._readable() is None:
                 return 0
             with writing(self._writable()) as connection:
+                self._sweep(connection, at_once=True)
                 return connection.execute("DELETE FROM entries").rowcount
 
     def stats(self) -> StorageStats:
@@ -222,7 +260,8 @@ class _Session:
             if connection is None:
                 return StorageStats(0, 0)
             keys, size = connection.execute(
-                "SELECT COUNT(*), COALESCE(SUM(LENGTH(value)), 0) FROM entries"
+                f"SELECT COUNT(*), COALESCE(SUM(LENGTH(value)), 0) FROM entries WHERE {_LIVE}",  # noqa: S608 - constants
+                (time.time(),),
             ).fetchone()
             return StorageStats(keys, size)
 

@@ -41,6 +41,7 @@ class TenantStorage(StorageBackend):
         deletes: Iterable[str] = (),
         *,
         expect: Mapping[str, bytes | None] | None = None,
+        expires_at: float | None = None,
     ) -> bool:
         return await self._backend.write(
             {self._key(key): value for key, value in puts.items()},
@@ -48,11 +49,30 @@ class TenantStorage(StorageBackend):
             expect=None
             if expect is None
             else {self._key(key): value for key, value in expect.items()},
+            expires_at=expires_at,
         )
+
+    async def get_batch(self, keys: Iterable[str]) -> dict[str, bytes]:
+        wanted = {self._key(key): key for key in keys}
+        found = await self._backend.get_batch(wanted)
+        return {wanted[key]: value for key, value in found.items()}
+
+    async def list_keys(self, prefix: str = "") -> list[str]:
+        keys = await self._backend.list_keys(self._key(prefix))
+        return [shown for key in keys if (shown := self._shown(key)) is not None]
 
     async def scan(self, prefix: str = "") -> AsyncIterator[tuple[str, bytes]]:
         async for key, value in self._backend.scan(self._key(prefix)):
-            if key.startswith(self._prefix):
-                yield key[len(self._prefix) :], value
-            elif not key.startswith(MARK):
-                yield key, value
+            shown = self._shown(key)
+            if shown is not None:
+                yield shown, value
+
+    async def expiries(self) -> dict[str, float]:
+        found = await self._backend.expiries()
+        return {s: end for key, end in found.items() if (s := self._shown(key)) is not None}
+
+    def _shown(self, key: str) -> str | None:
+        """What *key* is called here; None for one that is not ours."""
+        if key.startswith(self._prefix):
+            return key[len(self._prefix) :]
+        return None if key.startswith(MARK) else key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,16 +28,20 @@ if TYPE_CHECKING:
     from llmspell_core import ExecutionContext
 
 
+_NEVER = float("inf")
+
+
 class BackendDouble(StorageBackend):
     """A dict as a `StorageBackend`."""
 
     def __init__(self) -> None:
-        self._values: dict[str, bytes] = {}
+        self._values: dict[str, tuple[bytes, float]] = {}
         self._lock = threading.Lock()
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None."""
-        return self._values.get(key)
+        value, end = self._values.get(key, (None, _NEVER))
+        return value if end > time.time() else None
 
     async def write(
         self,
@@ -44,23 +49,37 @@ class BackendDouble(StorageBackend):
         deletes: Iterable[str] = (),
         *,
         expect: Mapping[str, bytes | None] | None = None,
+        expires_at: float | None = None,
     ) -> bool:
         """All of it or, when an expectation fails, nothing."""
         with self._lock:
+            now = time.time()
             for key, value in (expect or {}).items():
-                if self._values.get(key) != value:
+                held, end = self._values.get(key, (None, _NEVER))
+                if (held if end > now else None) != value:
                     return False
-            self._values.update({key: bytes(value) for key, value in puts.items()})
+            end = _NEVER if expires_at is None else expires_at
             for key in deletes:
                 self._values.pop(key, None)
+            self._values.update({key: (bytes(value), end) for key, value in puts.items()})
             return True
 
     async def scan(self, prefix: str = "") -> AsyncIterator[tuple[str, bytes]]:
         """In lexical order."""
         with self._lock:
-            found = sorted((k, v) for k, v in self._values.items() if k.startswith(prefix))
+            now = time.time()
+            found = sorted(
+                (key, value)
+                for key, (value, end) in self._values.items()
+                if key.startswith(prefix) and end > now
+            )
         for item in found:
             yield item
+
+    async def expiries(self) -> dict[str, float]:
+        """Those that have an end."""
+        now = time.time()
+        return {key: end for key, (_, end) in self._values.items() if now < end < _NEVER}
 
 
 class StateDouble(StateStore):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, Index, LargeBinary, MetaData, String, Table, text
+from sqlalchemy import Column, Double, Index, LargeBinary, MetaData, String, Table, text
 from sqlalchemy.dialects import mysql, postgresql
 
 from llmspell_core import StorageError
@@ -12,7 +12,7 @@ from llmspell_core import StorageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-VERSION = "0001"
+VERSION = "0002"
 """The newest migration there is, and the version this package reads and writes."""
 VERSION_TABLE = "llmspell_storage_version"
 HEAD_BYTES = 512
@@ -38,7 +38,9 @@ ENTRIES = Table(
     Column("head", _HEAD, nullable=False),
     Column("key", _BYTES, nullable=False),
     Column("value", _BYTES, nullable=False),
+    Column("expires_at", Double, nullable=True),
     Index("llmspell_entries_order", "store", "head"),
+    Index("llmspell_entries_expiry", "expires_at"),
     mysql_engine="InnoDB",
     mariadb_engine="InnoDB",
 )

@@ -209,6 +209,15 @@ class ServerStorage(StorageBackend):
 
         return await self._reading(read)
 
+    async def expiries(self) -> dict[str, float]:
+        async def read(connection: AsyncConnection) -> dict[str, float]:
+            from llmspell_storage.server._statements import ends
+
+            rows = await connection.execute(ends(self.store))
+            return {bytes(key).decode(): end for key, end in rows}
+
+        return await self._reading(read)
+
     async def stats(self) -> StorageStats:
         async def read(connection: AsyncConnection) -> StorageStats:
             from llmspell_storage.server._statements import totals
@@ -226,8 +235,9 @@ class ServerStorage(StorageBackend):
         deletes: Iterable[str] = (),
         *,
         expect: Mapping[str, bytes | None] | None = None,
+        expires_at: float | None = None,
     ) -> bool:
-        new = {_digest(checked_key(k)): _row(self.store, k, v) for k, v in puts.items()}
+        new = {_digest(checked_key(k)): _row(self.store, k, v, expires_at) for k, v in puts.items()}
         gone = sorted({_digest(checked_key(key)) for key in deletes} - set(new))
         wanted = {_digest(checked_key(k)): (k, v) for k, v in (expect or {}).items()}
         if not new and not gone and not wanted:
@@ -278,8 +288,11 @@ class ServerStorage(StorageBackend):
         """
         from sqlalchemy.exc import IntegrityError
 
-        from llmspell_storage.server._statements import inserts
+        from llmspell_storage.server._statements import delete_expired, inserts
 
+        if rows:
+            # What has expired is absent, but its row would be in the way.
+            await connection.execute(delete_expired(self.store, sorted(rows)))
         try:
             for digest in sorted(rows):
                 await connection.execute(inserts(), [rows[digest]])
@@ -293,8 +306,14 @@ class ServerStorage(StorageBackend):
         digest = _digest(checked_key(key))
 
         async def run(connection: AsyncConnection) -> bytes | None:
-            from llmspell_storage.server._statements import claims, delete_digests, upserts
+            from llmspell_storage.server._statements import (
+                claims,
+                delete_digests,
+                delete_expired,
+                upserts,
+            )
 
+            await connection.execute(delete_expired(self.store, (digest,)))
             # Whoever comes second waits at the row instead of trying again and again. One that
             # is absent cannot be locked: it is claimed by inserting it.
             rows = await _values(connection, self.store, (digest,), lock=True)
@@ -320,8 +339,9 @@ class ServerStorage(StorageBackend):
 
     async def clear(self) -> int:
         async def run(connection: AsyncConnection) -> int:
-            from llmspell_storage.server._statements import delete_all
+            from llmspell_storage.server._statements import delete_all, delete_expired
 
+            await connection.execute(delete_expired(self.store))
             return (await connection.execute(delete_all(self.store))).rowcount
 
         return await self._writing(run)
@@ -338,7 +358,7 @@ def _digest(key: str) -> bytes:
     return sha256(key.encode()).digest()
 
 
-def _row(store: str, key: str, value: bytes) -> dict[str, Any]:
+def _row(store: str, key: str, value: bytes, expires_at: float | None = None) -> dict[str, Any]:
     from llmspell_storage.server._statements import HEAD_BYTES
 
     raw = key.encode()
@@ -348,6 +368,7 @@ def _row(store: str, key: str, value: bytes) -> dict[str, Any]:
         "head": raw[:HEAD_BYTES],
         "key": raw,
         "value": checked_value(value),
+        "expires_at": expires_at,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -172,6 +173,37 @@ class StorageBackendSuite:
         assert await backend.compare_and_swap("k", b"1", None) is False
         assert await backend.compare_and_swap("k", b"2", None) is True
         assert await backend.get("k") is None
+
+    async def test_what_has_expired_is_as_if_it_were_deleted(self, backend: StorageBackend) -> None:
+        now = time.time()
+        await backend.set("lives", b"1", expires_at=now + 3600)
+        await backend.write({"over": b"2", "over too": b"3"}, expires_at=now - 1)
+        await backend.set("stays", b"4")
+        assert await backend.get("over") is None
+        assert await backend.exists("over") is False
+        assert await backend.get_batch(["lives", "over"]) == {"lives": b"1"}
+        assert await backend.list_keys() == ["lives", "stays"]
+        assert [item async for item in backend.scan()] == [("lives", b"1"), ("stays", b"4")]
+        assert (await backend.stats()).keys == 2
+        assert await backend.expiries() == {"lives": now + 3600}
+        assert await backend.compare_and_swap("over", b"2", b"5") is False
+        assert await backend.compare_and_swap("over", None, b"5") is True
+        assert await backend.get("over") == b"5"
+        assert await backend.update("over too", lambda old: b"was absent" * (old is None)) == (
+            b"was absent"
+        )
+        assert await backend.clear() == 4
+
+    async def test_overwriting_sets_and_lifts_the_end(self, backend: StorageBackend) -> None:
+        now = time.time()
+        await backend.set("k", b"1", expires_at=now - 1)
+        await backend.set("k", b"2")
+        assert await backend.get("k") == b"2"
+        await backend.write({"k": b"3"}, expires_at=now - 1)
+        assert await backend.get("k") is None
+        await backend.write({"k": b"4", "other": b"5"}, ("k",), expires_at=now + 3600)
+        assert await backend.get("other") == b"5"
+        assert await backend.expiries() == {"k": now + 3600, "other": now + 3600}
 
     async def test_of_many_swaps_from_one_value_one_wins(self, backend: StorageBackend) -> None:
         await backend.set("k", b"start")
