@@ -512,9 +512,31 @@ async def test_the_newer_protocol_is_spoken_where_it_is_asked_for(
     assert "temperature" not in server.calls[0].body
 
 
-async def test_settings_of_the_wrong_kind_are_told(server: ModelServer, asking: Ask) -> None:
-    with pytest.raises(ConfigurationError, match="prompt_caching' must be true or false"):
-        asking(server, prompt_caching="no")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"prompt_caching": "no"}, "prompt_caching' must be true or false"),
+        ({"temperature": "hot"}, r"defaults\.temperature' must be a number, not str"),
+        ({"max_tokens": 1.5}, r"defaults\.max_tokens' must be a whole number, not float"),
+        ({"defaults": {"stop": 5}}, r"defaults\.stop' must be a text or a list of texts"),
+        ({"defaults": {"seed": True}}, r"defaults\.seed' must be a whole number, not bool"),
+        ({"defaults": 5}, r"defaults' must be a table, not int"),
+    ],
+)
+async def test_settings_of_the_wrong_kind_are_told(
+    server: ModelServer, asking: Ask, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        asking(server, **options)
+
+
+async def test_configured_stops_are_sent(server: ModelServer, asking: Ask) -> None:
+    server.answer("a", "b", "c")
+    await asking(server, defaults={"stop": "END"}).chat("Hello")
+    await asking(server, defaults={"stop": ["END", "STOP"]}).chat("Hello")
+    await asking(server, defaults={"stop": ["END"]}).chat("Hello", stop=("OWN",))
+    sent = [call.body["stop_sequences"] for call in server.calls]
+    assert sent == [["END"], ["END", "STOP"], ["OWN"]]
 
 
 # Errors

@@ -319,7 +319,7 @@ async def test_what_is_no_answer_is_a_typed_error(
         ({"id": "p", "status": "canceled"}, "the prediction was canceled"),
         ({"id": "p", "status": "aborted"}, "the prediction was aborted"),
         ({"status": "succeeded"}, "without an 'id'"),
-        ({"id": "p", "status": "succeeded", "metrics": 5}, "'metrics' is int"),
+        ({"id": "p", "status": "succeeded", "metrics": 5}, "the answer is empty"),
     ],
 )
 async def test_a_prediction_that_failed_says_why(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from llmspell_core import (
     ChatChunk,
@@ -29,6 +29,7 @@ from llmspell_providers._draft import (
     as_json,
     carried,
     count,
+    loose,
     table,
     tables,
     text_of,
@@ -66,6 +67,7 @@ _STATUSES = {
 _SPENT = re.compile(r"credit balance|spend limit|specified api usage limits|_spend_limit_reached")
 _NO_SAMPLING = re.compile(r"^claude-(?:opus-4-[7-9]|[a-z]+-(?:[5-9]|\d\d))(?!\d{4})")
 """Models that refuse ``temperature`` and ``top_p``: Opus since 4.7, the others since 5."""
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 _EPHEMERAL = {"cache_control": {"type": "ephemeral"}}
 
@@ -190,7 +192,7 @@ def _mark(turns: list[dict[str, Any]]) -> None:
     places += [at - 1 for at, turn in enumerate(turns) if turn["role"] == "assistant" and at][-1:]
     for at in places:
         last = turns[at]["content"][-1]
-        if last["type"] not in {"thinking", "redacted_thinking"}:
+        if last["type"] not in _THOUGHTS:
             turns[at]["content"][-1] = {**last, **_EPHEMERAL}
 
 
@@ -212,7 +214,7 @@ class AnthropicDraft(Draft):
         self._head(value)
         for index, block in enumerate(tables(value.get("content"), "'content'")):
             self._begin(index, block)
-            if block.get("type") == "tool_use":
+            if index in self.calls:
                 self.calls[index].arguments.append(as_json(block.get("input") or {}))
         self._end(value, value.get("usage"))
         self.complete = True
@@ -238,8 +240,8 @@ class AnthropicDraft(Draft):
         self._count(message.get("usage"))
 
     def _begin(self, index: int, block: dict[str, Any]) -> ChatChunk | None:
-        self._blocks[index] = dict(block)
-        kind = block.get("type")
+        kind = text_of(block, "type")
+        self._blocks[index] = {**block, "type": kind}
         if kind == "text":
             return self.add_text(text_of(block, "text"))
         if kind == "thinking":
@@ -250,14 +252,14 @@ class AnthropicDraft(Draft):
 
     def _grow(self, index: int, delta: dict[str, Any]) -> ChatChunk | None:
         block = self._blocks.setdefault(index, {"type": "text", "text": ""})
-        kind = delta.get("type")
+        kind = text_of(delta, "type")
         if kind == "text_delta":
             text = text_of(delta, "text")
-            block["text"] = block.get("text", "") + text
+            block["text"] = text_of(block, "text") + text
             return self.add_text(text)
         if kind == "thinking_delta":
             text = text_of(delta, "thinking")
-            block["thinking"] = block.get("thinking", "") + text
+            block["thinking"] = text_of(block, "thinking") + text
             return self.add_reasoning(text)
         if kind == "signature_delta":
             block["signature"] = text_of(delta, "signature")
@@ -272,25 +274,25 @@ class AnthropicDraft(Draft):
             return
         self.finish_reason = _REASONS.get(reason, "stop")
         if reason == "refusal":
-            why = cast("dict[str, Any]", fields.get("stop_details") or {})
+            why = loose(fields.get("stop_details"))
             words = (why.get("explanation"), why.get("category"))
             self.filtered = ": ".join(str(word) for word in words if word) or "refused"
-        if any(b.get("type") in {"thinking", "redacted_thinking"} for b in self._blocks.values()):
+        if any(b["type"] in _THOUGHTS for b in self._blocks.values()):
             self.carry = {
                 "vendor": "anthropic",
                 "model": self.request.model,
                 "content": [
                     self._block(index)
                     for index, block in sorted(self._blocks.items())
-                    if block.get("type") != "text" or block.get("text", "").strip()
+                    if block["type"] != "text" or text_of(block, "text").strip()
                 ],
             }
 
     def _block(self, index: int) -> dict[str, Any]:
         """A block as it wants to be sent back."""
         block = self._blocks[index]
-        if block.get("type") == "text":
-            return {"type": "text", "text": block.get("text", "")}
+        if block["type"] == "text":
+            return {"type": "text", "text": text_of(block, "text")}
         if index not in self.calls:
             return block
         request = self.tool_request(index)
@@ -307,10 +309,10 @@ class AnthropicDraft(Draft):
         What was read from the vendor's cache and written to it is not part of its
         ``input_tokens``.
         """
-        if not isinstance(usage, dict):
+        fields = loose(usage)
+        if not fields:
             return
-        fields = cast("dict[str, Any]", usage)
-        details = cast("dict[str, Any]", fields.get("output_tokens_details") or {})
+        details = loose(fields.get("output_tokens_details"))
         told = {**fields, "thinking_tokens": details.get("thinking_tokens")}
         for key, number in told.items():
             if isinstance(number, int):
@@ -375,9 +377,7 @@ class AnthropicProvider(VendorProvider):
         """``{type: error, error: {type, message}}``."""
         if value.get("type") != "error" and not value.get("error"):
             return None
-        error: Any = value.get("error")
-        kind = cast("dict[str, Any]", error).get("type") if isinstance(error, dict) else None
-        return _STATUSES.get(str(kind), 500)
+        return _STATUSES.get(str(loose(value.get("error")).get("type")), 500)
 
     def draft(self, request: ChatRequest) -> Draft:
         return AnthropicDraft(request)
@@ -439,9 +439,7 @@ class AnthropicProvider(VendorProvider):
     def _put_limit(self, body: dict[str, Any]) -> None:
         if "max_tokens" in body:
             return
-        thinking: Any = body.get("thinking")
-        fields = cast("dict[str, Any]", thinking) if isinstance(thinking, dict) else {}
-        body["max_tokens"] = _MAX_TOKENS + count(fields.get("budget_tokens"))
+        body["max_tokens"] = _MAX_TOKENS + count(loose(body.get("thinking")).get("budget_tokens"))
 
     def _drop_sampling(self, model: str, body: dict[str, Any]) -> None:
         refused = [name for name in ("temperature", "top_p") if name in body]

@@ -25,6 +25,7 @@ from llmspell_providers._draft import (
     Draft,
     carried,
     count,
+    loose,
     table,
     tables,
     text_of,
@@ -103,7 +104,7 @@ class CohereDraft(Draft):
 
     def event(self, value: dict[str, Any]) -> ChatChunk | None:
         """An event of a stream."""
-        kind = value.get("type")
+        kind = text_of(value, "type")
         if kind == "message-start":
             self.id = text_of(value, "id") or None
             return None
@@ -142,11 +143,9 @@ class CohereDraft(Draft):
 
     def _end(self, fields: dict[str, Any]) -> None:
         self.finish_reason = _REASONS.get(text_of(fields, "finish_reason"), "stop")
-        told: Any = fields.get("usage")
-        if isinstance(told, dict):
-            usage = cast("dict[str, Any]", told)
-            tokens: Any = usage.get("tokens") or usage.get("billed_units") or {}
-            numbers = cast("dict[str, Any]", tokens)
+        usage = loose(fields.get("usage"))
+        numbers = loose(usage.get("tokens")) or loose(usage.get("billed_units"))
+        if numbers:
             self.usage = Usage(
                 count(numbers.get("input_tokens")),
                 count(numbers.get("output_tokens")),
@@ -183,12 +182,11 @@ class CohereProvider(VendorProvider):
 
     def streamed_status(self, value: dict[str, Any]) -> int | None:
         """An answer that failed on the way says so where it says why it ended."""
-        delta: Any = value.get("delta")
-        end = cast("dict[str, Any]", delta) if isinstance(delta, dict) else value
-        reason = end.get("finish_reason")
+        end = loose(value.get("delta")) or value
+        reason = str(end.get("finish_reason"))
         if reason in _FAILED:
             value["error"] = end.get("error") or f"it ended with {reason}"
-            return _FAILED[str(reason)]
+            return _FAILED[reason]
         if "message" in value and not isinstance(value["message"], dict):
             return 500
         return super().streamed_status(value)
@@ -314,7 +312,5 @@ class CohereProvider(VendorProvider):
 
 
 def _billed(meta: Any) -> Usage | None:
-    if not isinstance(meta, dict):
-        return None
-    units: Any = cast("dict[str, Any]", meta).get("billed_units") or {}
-    return Usage(count(cast("dict[str, Any]", units).get("input_tokens")))
+    units = loose(loose(meta).get("billed_units"))
+    return Usage(count(units.get("input_tokens"))) if units else None

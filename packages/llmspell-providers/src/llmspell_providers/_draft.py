@@ -140,6 +140,11 @@ def table(value: Any, what: str) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
+def loose(value: Any) -> dict[str, Any]:
+    """*value* if it is a JSON object, else an empty one: for what may be left out."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
 def tables(value: Any, what: str) -> list[dict[str, Any]]:
     """*value* as a list of JSON objects; none for None. Raises as `table`."""
     if value is None:

@@ -32,6 +32,7 @@ from llmspell_providers._draft import (
     as_json,
     carried,
     count,
+    loose,
     table,
     tables,
     text_of,
@@ -190,9 +191,7 @@ class GeminiDraft(Draft):
         self.id = text_of(value, "responseId") or self.id
         self.model = text_of(value, "modelVersion") or self.model
         self._count(value.get("usageMetadata"))
-        feedback = value.get("promptFeedback")
-        if isinstance(feedback, dict):
-            self._blocked(cast("dict[str, Any]", feedback))
+        self._blocked(loose(value.get("promptFeedback")))
         candidates = tables(value.get("candidates"), "'candidates'")
         if not candidates:
             return "", ""
@@ -257,9 +256,9 @@ class GeminiDraft(Draft):
         """What was read from the cache is part of ``promptTokenCount``; thoughts are not part of
         ``candidatesTokenCount``.
         """
-        if not isinstance(value, dict):
+        fields = loose(value)
+        if not fields:
             return
-        fields = cast("dict[str, Any]", value)
         thoughts = count(fields.get("thoughtsTokenCount"))
         self.usage = Usage(
             count(fields.get("promptTokenCount")) + count(fields.get("toolUsePromptTokenCount")),
@@ -272,10 +271,9 @@ class GeminiDraft(Draft):
 def _categories(ratings: Any) -> Iterator[str]:
     """The categories that a content was blocked for."""
     for rating in cast("list[Any]", ratings if isinstance(ratings, list) else []):
-        if isinstance(rating, dict):
-            fields = cast("dict[str, Any]", rating)
-            if fields.get("blocked") or fields.get("probability") == "HIGH":
-                yield str(fields.get("category", "")).removeprefix("HARM_CATEGORY_").lower()
+        fields = loose(rating)
+        if fields.get("blocked") or fields.get("probability") == "HIGH":
+            yield str(fields.get("category", "")).removeprefix("HARM_CATEGORY_").lower()
 
 
 class GeminiProvider(VendorProvider):
@@ -306,7 +304,7 @@ class GeminiProvider(VendorProvider):
         error: Any = value.get("error")
         if not error:
             return None
-        code = cast("dict[str, Any]", error).get("code") if isinstance(error, dict) else None
+        code = loose(error).get("code")
         return code if isinstance(code, int) and 400 <= code < 600 else 500
 
     def status_of(self, status: int, complaint: Complaint) -> int:
@@ -403,10 +401,8 @@ class GeminiProvider(VendorProvider):
             rows = [{**one, "content": {"parts": [{"text": text}]}} for text in texts]
             value, reply = await self.fetch("POST", path, {"requests": rows}, asked=asked)
             vectors += self.vectors(value, len(texts), reply)
-            told: Any = value.get("usageMetadata")
-            if isinstance(told, dict):
-                fields = cast("dict[str, Any]", told)
-                more = Usage(count(fields.get("promptTokenCount")))
+            if told := loose(value.get("usageMetadata")):
+                more = Usage(count(told.get("promptTokenCount")))
                 usage = more if usage is None else usage + more
         return EmbeddingResponse(tuple(vectors), request.model, usage)
 

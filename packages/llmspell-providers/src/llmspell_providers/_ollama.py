@@ -35,6 +35,7 @@ from llmspell_providers._draft import (
     as_json,
     carried,
     count,
+    loose,
     table,
     tables,
     text_of,
@@ -347,8 +348,7 @@ class OllamaProvider(VendorProvider):
             # An old server, or a stand-in that has no such path: the chat may work all the same.
             _LOG.debug("no length of %s: %s", model, error)
             return None
-        info: Any = value.get("model_info")
-        facts = cast("dict[str, Any]", info) if isinstance(info, dict) else {}
+        facts = loose(value.get("model_info"))
         kind = facts.get("general.architecture")
         return count(facts.get(f"{kind}.context_length")) or None
 

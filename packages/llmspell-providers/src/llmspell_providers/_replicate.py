@@ -28,7 +28,7 @@ from llmspell_core import (
     Usage,
     ValidationError,
 )
-from llmspell_providers._draft import Draft, as_json, count, table, tables, text_of
+from llmspell_providers._draft import Draft, as_json, count, loose, tables, text_of
 from llmspell_providers._schemas import in_words, wanted_schema
 from llmspell_providers._vendor import Asked, VendorProvider, events
 
@@ -93,7 +93,7 @@ class ReplicateDraft(Draft):
         self.complete = True
         if not self.text:
             self.add_text(_text(value.get("output")))
-        metrics = table(value.get("metrics") or {}, "'metrics'")
+        metrics = loose(value.get("metrics"))
         if "output_token_count" in metrics:
             self.usage = Usage(
                 count(metrics.get("input_token_count")), count(metrics.get("output_token_count"))
@@ -184,7 +184,7 @@ class ReplicateProvider(VendorProvider):
                     request, context, {"prefer": f"wait={held}"}
                 )
                 identity = self._identity(prediction, reply)
-                ended = prediction.get("status") in _ENDED
+                ended = _has_ended(prediction)
                 try:
                     if not ended:
                         prediction, reply = await self._ended(identity, request, context)
@@ -206,7 +206,7 @@ class ReplicateProvider(VendorProvider):
         prediction, reply = await self._created(request, context, {})
         identity = self._identity(prediction, reply)
         url = _stream_address(prediction)
-        ended = prediction.get("status") in _ENDED
+        ended = _has_ended(prediction)
         try:
             if url is not None and not ended:
                 async with aclosing(self._output(url, request, context)) as output:
@@ -215,7 +215,7 @@ class ReplicateProvider(VendorProvider):
                             yield chunk
                 # The stream tells neither why it ended nor what it took.
                 prediction, reply = await self._polled(identity, request, context)
-            if prediction.get("status") not in _ENDED:
+            if not _has_ended(prediction):
                 prediction, reply = await self._ended(identity, request, context)
             ended = True
         finally:
@@ -297,7 +297,7 @@ class ReplicateProvider(VendorProvider):
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
             prediction, reply = await self._polled(identity, request, context)
-            if prediction.get("status") in _ENDED:
+            if _has_ended(prediction):
                 return prediction, reply
 
     async def _polled(
@@ -352,10 +352,13 @@ class ReplicateProvider(VendorProvider):
         await super().aclose()
 
 
+def _has_ended(prediction: dict[str, Any]) -> bool:
+    return str(prediction.get("status")) in _ENDED
+
+
 def _stream_address(prediction: dict[str, Any]) -> str | None:
     """Where the output can be read while it grows, if the model streams."""
-    urls: Any = prediction.get("urls")
-    found = cast("dict[str, Any]", urls).get("stream") if isinstance(urls, dict) else None
+    found = loose(prediction.get("urls")).get("stream")
     return found if isinstance(found, str) and found else None
 
 
@@ -365,5 +368,4 @@ def _said(data: str) -> str:
         value: Any = json.loads(data)
     except ValueError:
         return data
-    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    return str(fields.get("detail") or data)
+    return str(loose(value).get("detail") or data)

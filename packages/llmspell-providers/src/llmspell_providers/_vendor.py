@@ -45,8 +45,14 @@ if TYPE_CHECKING:
 
 _LONGEST_DRAIN = 0.2
 _LONGEST_LOOK = 3.0
-_SETTINGS = ("temperature", "max_tokens", "top_p", "stop", "seed")
-"""Defaults in our own words; all others are the vendor's."""
+_SETTINGS: dict[str, tuple[tuple[type, ...], str]] = {
+    "temperature": ((int, float), "a number"),
+    "max_tokens": ((int,), "a whole number"),
+    "top_p": ((int, float), "a number"),
+    "stop": ((tuple,), "a text or a list of texts"),
+    "seed": ((int,), "a whole number"),
+}
+"""Defaults in our own words, and what they must be; all others are the vendor's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +98,28 @@ class VendorProvider(Provider):
         self.base_url = shown = shown_address(self.base_url) or ""
         self.peer = Peer(self.name, label, shown, services.secrets.redact)
         self.defaults = self.table_option("defaults")
-        self._usual = {name: self.defaults.pop(name) for name in _SETTINGS if name in self.defaults}
+        self._usual = self._usual_settings()
         proxy, ca_file = self._text_option("proxy"), self._text_option("ca_file")
         services.secrets.add(address_password(proxy or ""))
         self._client = HttpClient(self.peer, proxy=proxy, ca_file=ca_file)
+
+    def _usual_settings(self) -> dict[str, Any]:
+        """The defaults in our own words, taken out of the vendor's."""
+        made: dict[str, Any] = {}
+        for name, (kinds, wanted) in _SETTINGS.items():
+            if name not in self.defaults:
+                continue
+            value = self.defaults.pop(name)
+            if name == "stop" and isinstance(value, str | list):
+                texts = [value] if isinstance(value, str) else cast("list[Any]", value)
+                value = tuple(str(text) for text in texts)
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise ConfigurationError(
+                    f"'providers.{self.name}.defaults.{name}' must be {wanted}, "
+                    f"not {type(value).__name__}"
+                )
+            made[name] = value
+        return made
 
     @property
     def needs_key(self) -> bool:
@@ -170,11 +194,8 @@ class VendorProvider(Provider):
         missing: dict[str, Any] = {
             name: value
             for name, value in self._usual.items()
-            if getattr(request, name) in {None, ()}
+            if getattr(request, name) in (None, ())
         }
-        if "stop" in missing:
-            stop: Any = missing["stop"]
-            missing["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
         return replace(request, **missing) if missing else request
 
     def window(self, model: str) -> int | None:
