@@ -22,6 +22,7 @@ from llmspell_core import (
 )
 
 if TYPE_CHECKING:
+    from llmspell_agents._turn import Clock
     from llmspell_core import ExecutionContext, ToolRegistry
 
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_-]")
@@ -127,7 +128,9 @@ class Toolbox:
         real = _own_name(choice, self._registry)
         return next((name for name, own in self._real.items() if own == real), None)
 
-    async def call(self, request: ToolRequest, context: ExecutionContext) -> tuple[ToolCall, str]:
+    async def call(
+        self, request: ToolRequest, context: ExecutionContext, clock: Clock
+    ) -> tuple[ToolCall, str]:
         """Run what the model asked for: the call with its result, and the text for the model.
 
         A failure is a result too, with what the model can do about it. Only what ends the
@@ -140,7 +143,7 @@ class Toolbox:
         if parameters is None:
             return failed_call(request, name, {}, "Validation", problem, _SEND_OBJECT)
         rules = self._rules.get(name, _USUAL)
-        started = context.monotonic()
+        started = clock.elapsed
         try:
             result = await self._registry.invoke(
                 name, parameters, context, timeout_seconds=rules.timeout_seconds, retry=rules.retry
@@ -148,12 +151,12 @@ class Toolbox:
         except ReplayError:
             raise
         except LLMSpellError as error:
-            took = (context.monotonic() - started) * 1000
+            took = (clock.look() - started) * 1000
             hint = _ANSWERED_NO if error.code == "APPROVAL_DENIED" else error.hint
             return failed_call(
                 request, name, parameters, error.error_type, error.message, hint, took
             )
-        took = (context.monotonic() - started) * 1000
+        took = (clock.look() - started) * 1000
         return _settled(request, name, parameters, result, took, self.longest_result)
 
     async def _unknown(

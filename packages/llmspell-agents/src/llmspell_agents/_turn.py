@@ -34,6 +34,7 @@ _SAME_TOO_OFTEN = 5
 """At this many the execution ends."""
 _ALMOST = 0.05
 """Seconds that clocks may disagree about whether the time is over."""
+_NO_TIME = 1e-6
 _FINISH = Message(
     "user",
     "(Note: the budget of this task is nearly spent. No more tools can be called. Give your "
@@ -47,6 +48,36 @@ _HOOKED_LIMITS = {
 }
 
 Outcomes = list[tuple[ToolCall, str] | None]
+
+
+class Clock:
+    """The time of one execution, by the run's own (recorded) clock.
+
+    It is looked at when something has happened, because each look is written down where a run is
+    recorded; in between `elapsed` and `now` are those of the last look.
+    """
+
+    def __init__(self, context: ExecutionContext) -> None:
+        self._context = context
+        self._started = context.monotonic()
+        self._began = context.now()
+        self.elapsed = 0.0
+        """Seconds since the beginning."""
+
+    def look(self) -> float:
+        """Seconds since the beginning, as of now."""
+        self.elapsed = self._context.monotonic() - self._started
+        return self.elapsed
+
+    @property
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._began + self.elapsed
+
+    @property
+    def monotonic(self) -> float:
+        """As `ExecutionContext.monotonic`."""
+        return self._started + self.elapsed
 
 
 class Turn:
@@ -79,8 +110,7 @@ class Turn:
         self._dialogue = dialogue
         self._context = context
         self._tell = tell
-        self._started = context.monotonic()
-        self._now = context.now()
+        self._clock = Clock(context)
         self.entries: list[Remembered] = []
         self._calls: list[ToolCall] = []
         self._usage: Usage | None = None
@@ -124,7 +154,7 @@ class Turn:
         reason = reply.finish_reason
         if reason == "stop" and not reply.content:
             reason = "empty"
-        return self.output(reason, took=self._elapsed(), data=data)
+        return self.output(reason, data=data)
 
     async def _in_form(self, reply: ChatResponse) -> tuple[ChatResponse, Any] | str:
         """*reply* and its value in the form that was asked for; after one repair at most. A
@@ -160,23 +190,24 @@ class Turn:
         return reply, data
 
     def _remember(self, message: Message) -> None:
-        self.entries.append(Remembered(message, self._now))
+        self.entries.append(Remembered(message, self._clock.now))
         self._dialogue.entries.append(message)
 
-    def _elapsed(self) -> float:
-        """Seconds since the beginning, by the run's own (recorded) clock."""
-        return self._context.monotonic() - self._started
-
     def _remaining(self) -> float:
-        """Seconds of `max_execution_time` that are left."""
-        return self._config.limits.max_execution_time - self._elapsed()
+        """Seconds of `max_execution_time` that were left at the last look at the clock."""
+        return self._config.limits.max_execution_time - self._clock.elapsed
+
+    def _out_of_time(self) -> bool:
+        """Whether it is the agent's own time that is over; looks at the clock."""
+        self._clock.look()
+        return self._remaining() <= _ALMOST
 
     async def _ask(self, *, tools: bool = True) -> ChatResponse | str:
         """The model's next answer; a word when a limit was reached: ``execution_time`` or
         ``budget``.
         """
         remaining = self._remaining()
-        if remaining <= 0:
+        if remaining <= _NO_TIME:
             return "execution_time"
         self._watch_budget()
         bounded = self._context.child(deadline=Deadline(remaining))
@@ -187,11 +218,11 @@ class Turn:
                 raise
             return "budget"
         except LLMTimeoutError:
-            if self._remaining() > _ALMOST:
+            if not self._out_of_time():
                 raise
             self._context.check()
             return "execution_time"
-        self._now = self._context.now()
+        self._clock.look()
         self._last = reply
         self._text = reply.content or self._text
         self._reasoning = reply.reasoning or self._reasoning
@@ -202,7 +233,7 @@ class Turn:
         budget = self._context.budget
         if budget is None or self._finishing or self._last is None:
             return
-        if budget.nearly_spent(self._context.monotonic()):
+        if budget.nearly_spent(self._clock.monotonic):
             self._finishing = True
             self._dialogue.notes.append(_FINISH)
 
@@ -256,7 +287,7 @@ class Turn:
             summary = await summed_up(
                 older, self._dialogue.earlier_summary, ask, limit=self._dialogue.limit
             )
-        self._dialogue.fold(older, summary, self._now)
+        self._dialogue.fold(older, summary, self._clock.now)
 
     def _count(self, reply: ChatResponse) -> None:
         if reply.usage is not None:
@@ -321,7 +352,7 @@ class Turn:
         bounded = self._context.child(deadline=Deadline(max(0.001, self._remaining())))
 
         async def one(at: int) -> None:
-            outcomes[at] = await toolbox.call(requests[at], bounded)
+            outcomes[at] = await toolbox.call(requests[at], bounded, self._clock)
 
         batches = [range(len(requests))]
         if not self._config.parallel_tools:
@@ -330,7 +361,7 @@ class Turn:
             for batch in batches:
                 await unless_cancelled(in_order([one(at) for at in batch]), bounded)
         except LLMTimeoutError:
-            if self._remaining() > _ALMOST:
+            if not self._out_of_time():
                 raise
             for at, request in enumerate(requests):
                 outcomes[at] = outcomes[at] or _not_run(request, "the time of the agent was over")
@@ -344,7 +375,7 @@ class Turn:
 
     async def _ended(self, reason: str) -> AgentOutput:
         """What there is, at a limit."""
-        output = self.output(reason, took=self._elapsed())
+        output = self.output(reason)
         limit = _HOOKED_LIMITS.get(reason)
         hooks = self._context.services.peek("hooks")
         if limit is not None and hooks is not None and hooks.wants("ResourceLimitExceeded"):
@@ -352,8 +383,9 @@ class Turn:
             await hooks.run("ResourceLimitExceeded", told, self._context)
         return output
 
-    def output(self, reason: str, *, took: float | None = None, data: Any = None) -> AgentOutput:
-        """What there is so far. *took* are seconds, None where nobody asks the clock."""
+    def output(self, reason: str, *, data: Any = None) -> AgentOutput:
+        """What there is so far."""
+        took = self._clock.elapsed * 1000
         usage, last = self._usage, self._last
         metadata: dict[str, Any] = {
             "model": self._asking.model if last is None else last.model,
@@ -362,11 +394,11 @@ class Turn:
             "estimated_tokens": None if usage is None else usage.total_tokens,
             "token_count_estimated": usage is not None and usage.estimated,
             "finish_reason": reason,
+            "execution_time_ms": took,
+            "duration_ms": took,
             "tool_rounds": self._rounds,
             "request_id": None if last is None else last.request_id,
         }
-        if took is not None:
-            metadata["execution_time_ms"] = metadata["duration_ms"] = took * 1000
         if usage is not None and usage.cost is not None:
             metadata["cost"] = usage.cost
             metadata["estimated_cost_cents"] = usage.cost * 100
