@@ -157,7 +157,7 @@ def test_version_is_told_everywhere(shell: Shell) -> None:
     facts = shell("version", "--output", "json").json
     assert facts["version"] == number
     assert set(facts["git"]) == {"commit", "commit_short", "branch", "commit_date", "dirty"}
-    assert facts["build"]["features"] == ["lua"]
+    assert "lua" in facts["build"]["features"]
     client = shell("--output", "json", "version", "--client").json["clientVersion"]
     assert client["version"] == number
     verbose = shell("version", "-v").out

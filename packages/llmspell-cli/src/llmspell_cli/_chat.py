@@ -115,7 +115,7 @@ class Chat:
         """The next question; lines that end with a backslash go on."""
         lines: list[str] = []
         while True:
-            line = self._line("… " if lines else "> ")
+            line = self._line("... " if lines else "> ")
             if line is None:
                 return "\n".join(lines) if lines else None
             if not line.endswith(_MARK):

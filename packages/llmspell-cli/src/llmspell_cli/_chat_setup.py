@@ -72,7 +72,8 @@ class ChatSetup:
         given = {
             "name": "chat",
             "model": self.model,
-            "system_prompt": self.system,
+            # Without one, none is sent: this is no agent with a task of its own.
+            "system_prompt": self.system or "",
             "tools": list(self.tools) or None,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,

@@ -5,7 +5,6 @@ Only there does Ctrl-C arrive while a line is edited.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -143,6 +142,4 @@ def _plain(prompt: str) -> str | None:
 
 def _typed_something() -> bool:
     readline = sys.modules.get("readline")
-    if readline is None or os.environ.get("TERM") == "dumb":
-        return False
-    return bool(readline.get_line_buffer())
+    return readline is not None and bool(readline.get_line_buffer())
