@@ -39,12 +39,13 @@ if TYPE_CHECKING:
     from llmspell_core import Services
 
 GROUP = "llmspell.providers"
+_MOST_KNOWN = 1_000
 
 
 class ProviderService(ProviderRegistry):
     """The configured and discovered providers of one set of services.
 
-    Configuration is read at the first question, the environment at every one; a provider is
+    Configuration is read at the first question, the environment when it has changed; a provider is
     built when a model of it is first resolved, and kept by name, address and key.
     """
 
@@ -54,6 +55,8 @@ class ProviderService(ProviderRegistry):
         self._tables: dict[str, dict[str, Any]] | None = None
         self._built: dict[tuple[str, ...], Guarded] = {}
         self._wrapped: dict[tuple[str, ...], Provider] = {}
+        self._environment: Any = None
+        self._answers: dict[tuple[str | None, ...], tuple[Provider, str]] = {}
 
     def _configured(self) -> dict[str, dict[str, Any]]:
         if self._tables is None:
@@ -178,6 +181,33 @@ class ProviderService(ProviderRegistry):
         api_key: str | None = None,
         fallback: Sequence[str] = (),
     ) -> tuple[Provider, str]:
+        asked = (model, provider, base_url, api_key, *fallback)
+        known = self._known()
+        found = known.get(asked)
+        if found is None:
+            found = self._resolved(model, provider, base_url, api_key, fallback)
+            if len(known) < _MOST_KNOWN:
+                known[asked] = found
+        return found
+
+    def _known(self) -> dict[tuple[str | None, ...], tuple[Provider, str]]:
+        """What was resolved since the environment last changed: reading all of it anew takes
+        longer than building an agent.
+        """
+        raw: Any = getattr(os.environ, "_data", None)
+        if raw is None or raw != self._environment:
+            self._environment = None if raw is None else dict(raw)
+            self._answers = {}
+        return self._answers
+
+    def _resolved(
+        self,
+        model: str | None,
+        provider: str | None,
+        base_url: str | None,
+        api_key: str | None,
+        fallback: Sequence[str],
+    ) -> tuple[Provider, str]:
         kind, entry, name = self._chosen(model, provider, base_url, api_key)
         key = _key(kind, entry)
         guarded = self._guarded(key, entry)
@@ -296,6 +326,7 @@ class ProviderService(ProviderRegistry):
         with self._lock:
             built, self._built = list(self._built.values()), {}
             self._wrapped.clear()
+            self._answers = {}
         first: Exception | None = None
         for guarded in built:
             try:
