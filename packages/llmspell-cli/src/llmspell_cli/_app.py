@@ -19,6 +19,7 @@ GROUP = "llmspell.commands"
 
 _EXAMPLES = """
 llmspell run report.lua -- --input notes.md
+llmspell chat openai/gpt-4o-mini --tool calculator
 llmspell exec 'return Tool.invoke("calculator", {input = "6 * 7"}).value'
 llmspell run --record report.lua
 llmspell replay RUN

@@ -24,6 +24,7 @@ app = typer.Typer(
     llmspell config show
     llmspell config show runtime.security --format json
     llmspell config validate
+    llmspell config test --providers
     llmspell config paths
     llmspell config schema > llmspell.schema.json
     """,
@@ -157,6 +158,66 @@ def _lacking(reading: Reading) -> list[str]:
             "library; configured providers are not affected"
         )
     return found
+
+
+@app.command("test", cls=Command)
+def try_out(
+    ctx: typer.Context,
+    providers: Annotated[
+        bool, typer.Option("--providers", help="Ask each enabled provider whether it answers")
+    ] = False,
+) -> None:
+    """Check the configuration, and that what it names can be used.
+
+    Exits with 1 if something cannot.
+    """
+    invocation: Invocation = ctx.obj
+    reading = _reading(invocation)
+    where = reading.file or "no file, all settings have their defaults"
+    checks = [("configuration", problem.text) for problem in reading.errors]
+    checks = checks or [("configuration", None)]
+    notes = {"configuration": where}
+    if not reading.errors:
+        for name, path in _directories(reading):
+            notes[name] = path
+            checks.append((name, _unusable(path)))
+        if providers:
+            rows: list[dict[str, Any]] = invocation.call("provider.test")
+            checks += [(f"provider {row['name']}", row["error"]) for row in rows]
+    failed = any(problem for _, problem in checks)
+    if invocation.output == "json":
+        shown = [
+            {"check": name, "ok": problem is None, "error": problem} for name, problem in checks
+        ]
+        invocation.say_json({"ok": not failed, "checks": shown}, indent=2)
+    else:
+        for name, problem in checks:
+            about = f": {problem}" if problem else f": {notes[name]}" if name in notes else ""
+            invocation.say(f"{'✗' if problem else '✓'} {name}{about}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _directories(reading: Reading) -> list[tuple[str, str]]:
+    config = reading.config
+    named = cast("list[Any]", config.get("tools.file_operations.allowed_paths") or [])
+    return [
+        ("data directory", config.home),
+        *((f"allowed path {path}", str(path)) for path in named if "*" not in str(path)),
+    ]
+
+
+def _unusable(path: str) -> str | None:
+    """Why nothing can be kept in a directory; None when it can, or when it can be made."""
+    import os
+
+    whole = os.path.abspath(os.path.expanduser(path))
+    there = whole
+    while not os.path.exists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        return f"{there} is not a directory"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
 
 
 @app.command("schema", cls=Command)
