@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -48,7 +49,7 @@ from llmspell_testing import (
 )
 from llmspell_testing.vendors import vector_of
 
-VENDORS = model_vendors()
+VENDORS = [*model_vendors(), "openai:responses"]
 NO_TOOLS = {"perplexity", "replicate"}
 NO_TURNS = {"replicate"}
 NO_CHOICE = {"ollama"}
@@ -79,6 +80,18 @@ def with_vendors(without: set[str] = frozenset()) -> pytest.MarkDecorator:  # ty
     return pytest.mark.parametrize("vendor", [v for v in VENDORS if v not in without])
 
 
+def playing(vendor: str, *script: Any, **options: Any) -> ModelServer:
+    """The server of *vendor*; behind a colon stands which of its APIs is to be used."""
+    name, _, api = vendor.partition(":")
+    server = ModelServer(name, *script, **options)
+    if api:
+        API[server] = api
+    return server
+
+
+API: WeakKeyDictionary[ModelServer, str] = WeakKeyDictionary()
+
+
 @asynccontextmanager
 async def at(
     server: ModelServer, *, key: str | None = None, timeout: float = 20.0, **options: Any
@@ -86,6 +99,8 @@ async def at(
     """The vendor's provider, as the entry points have it, at *server*."""
     name = server.vendor.name
     factory = PluginIndex().load("llmspell.providers", "openai" if name == "custom" else name)
+    if server in API:
+        options["api"] = API[server]
     settings = ProviderSettings(
         name, name, server.base_url, key or server.key, timeout_seconds=timeout, options=options
     )
@@ -129,7 +144,7 @@ async def test_a_conversation_is_sent_and_its_answer_read(vendor: str) -> None:
         Message("user", "Who am I?"),
     )
     said = "You are Ada. \U0001f511"
-    async with ModelServer(vendor, said) as server, at(server) as provider:
+    async with playing(vendor, said) as server, at(server) as provider:
         response = await provider.chat(
             asked(*messages, temperature=0.5, max_tokens=50, top_p=0.9), make_context()
         )
@@ -144,7 +159,7 @@ async def test_a_conversation_is_sent_and_its_answer_read(vendor: str) -> None:
 async def test_words_arrive_while_the_answer_is_still_open(vendor: str) -> None:
     gate = Gate()
     reply = Reply("one two three", between=gate)
-    async with ModelServer(vendor, reply) as server, at(server) as provider:
+    async with playing(vendor, reply) as server, at(server) as provider:
         seen: list[str] = []
         stream = provider.stream(asked(), make_context())
         async for chunk in stream:
@@ -169,7 +184,7 @@ async def test_the_vendors_own_usage_is_told(vendor: str, stream: bool) -> None:
         reasoning_tokens=0 if vendor in NO_REASONING_TOKENS else 30,
         cost=0.25,
     )
-    async with ModelServer(vendor, Reply("Hi", usage=told)) as server, at(server) as provider:
+    async with playing(vendor, Reply("Hi", usage=told)) as server, at(server) as provider:
         response = await answered(provider, asked(), stream=stream)
     cost = 0.25 if vendor in {"openrouter", "perplexity", "xai"} else None
     assert response.usage == replace(told, cost=cost)
@@ -180,7 +195,7 @@ async def test_the_vendors_own_usage_is_told(vendor: str, stream: bool) -> None:
 @with_vendors(NO_TOOLS)
 async def test_parallel_tool_calls_go_there_and_back(vendor: str, stream: bool) -> None:
     calls = Reply("Let me see.", tools=[("add", {"a": 1.5}), ("find", {"what": 'ü "x"'})])
-    async with ModelServer(vendor, calls, "Done.") as server, at(server) as provider:
+    async with playing(vendor, calls, "Done.") as server, at(server) as provider:
         question = asked(Message("user", "Please"), tools=(ADD, FIND))
         first = await answered(provider, question, stream=stream)
         assert [(c.name, json.loads(c.arguments)) for c in first.tool_requests] == [
@@ -210,7 +225,7 @@ async def test_parallel_tool_calls_go_there_and_back(vendor: str, stream: bool) 
 @pytest.mark.parametrize("choice", ["auto", "none", "required", "add"])
 @with_vendors(NO_TOOLS | NO_CHOICE)
 async def test_the_choice_of_tools_is_told(vendor: str, choice: str) -> None:
-    async with ModelServer(vendor, "ok") as server, at(server) as provider:
+    async with playing(vendor, "ok") as server, at(server) as provider:
         await provider.chat(asked(tools=(ADD, FIND), tool_choice=choice), make_context())
         (call,) = server.calls
     assert call.tool_choice in {choice, "any" if choice == "required" else choice}
@@ -220,7 +235,7 @@ async def test_the_choice_of_tools_is_told(vendor: str, choice: str) -> None:
 async def test_tools_are_refused_where_there_are_none(vendor: str) -> None:
     if vendor not in NO_TOOLS:
         pytest.skip("it has tools")
-    async with ModelServer(vendor) as server, at(server) as provider:
+    async with playing(vendor) as server, at(server) as provider:
         with pytest.raises(ValidationError, match="take no tools"):
             await provider.chat(asked(tools=(ADD,)), make_context())
         assert server.calls == []
@@ -232,7 +247,7 @@ async def test_tools_are_refused_where_there_are_none(vendor: str) -> None:
 async def test_an_answer_in_a_schema(vendor: str, stream: bool) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
     reply = Reply(data={"city": "Köln"})
-    async with ModelServer(vendor, reply) as server, at(server) as provider:
+    async with playing(vendor, reply) as server, at(server) as provider:
         response = await answered(
             provider, asked(Message("user", "Where?"), response_format=form), stream=stream
         )
@@ -249,7 +264,7 @@ async def test_an_answer_in_a_schema(vendor: str, stream: bool) -> None:
 @with_vendors(NO_SCHEMA)
 async def test_an_answer_in_any_json(vendor: str) -> None:
     request = asked(Message("user", "Where? In JSON."), response_format={"type": "json_object"})
-    async with ModelServer(vendor, Reply(data={"a": 1})) as server, at(server) as provider:
+    async with playing(vendor, Reply(data={"a": 1})) as server, at(server) as provider:
         response = await provider.chat(request, make_context())
     assert response.content == '{"a": 1}'
 
@@ -259,7 +274,7 @@ async def test_an_answer_in_any_json(vendor: str) -> None:
 async def test_a_picture_is_seen(vendor: str) -> None:
     picture = Media("image/png", data=PNG)
     message = Message("user", "What is this?", media=(picture,))
-    async with ModelServer(vendor, "A dot.") as server, at(server) as provider:
+    async with playing(vendor, "A dot.") as server, at(server) as provider:
         await provider.chat(asked(message), make_context())
         (call,) = server.calls
     assert call.messages[0].media == (picture,)
@@ -272,7 +287,7 @@ async def test_media_of_a_strange_kind_are_refused_before_anything_is_sent(
     vendor: str, kind: str
 ) -> None:
     message = Message("user", "What is this?", media=(Media(kind, data=b"x"),))
-    async with ModelServer(vendor) as server, at(server) as provider:
+    async with playing(vendor) as server, at(server) as provider:
         with pytest.raises(ValidationError, match=kind):
             await provider.chat(asked(message), make_context())
         assert server.requests == []
@@ -285,8 +300,10 @@ async def test_reasoning_is_told_apart_and_goes_back_unchanged(vendor: str, stre
     thought = Reply("Adding.", tools=[("add", {"a": 1})], reasoning="First think, then act.")
     if vendor in NO_TOOLS:
         thought = replace(thought, tools=())
-    async with ModelServer(vendor, thought, "Done.") as server, at(server) as provider:
+    async with playing(vendor, thought, "Done.") as server, at(server) as provider:
         question = asked(Message("user", "Please"), tools=() if vendor in NO_TOOLS else (ADD,))
+        if vendor == "openai:responses":
+            question = replace(question, model="o3")
         first = await answered(provider, question, stream=stream)
         assert (first.content, first.reasoning) == ("Adding.", "First think, then act.")
         answer = Message("assistant", first.content, first.tool_requests, carry=first.carry)
@@ -301,7 +318,7 @@ async def test_reasoning_is_told_apart_and_goes_back_unchanged(vendor: str, stre
 @with_vendors(NO_EMBEDDINGS)
 async def test_texts_become_vectors_in_their_order(vendor: str) -> None:
     texts = tuple(f"text number {n}" for n in range(300))
-    async with ModelServer(vendor) as server, at(server) as provider:
+    async with playing(vendor) as server, at(server) as provider:
         response = await provider.embed(EmbeddingRequest("test-model", texts), make_context())
         assert [list(v) for v in response.vectors] == [vector_of(t, 64) for t in texts]
         assert sum((call.inputs for call in server.calls), ()) == texts
@@ -312,7 +329,7 @@ async def test_texts_become_vectors_in_their_order(vendor: str) -> None:
 async def test_embeddings_that_do_not_exist_are_a_typed_error(vendor: str) -> None:
     if vendor not in NO_EMBEDDINGS:
         pytest.skip("it has embeddings")
-    async with ModelServer(vendor) as server, at(server) as provider:
+    async with playing(vendor) as server, at(server) as provider:
         with pytest.raises(ProviderError, match="embeddings not implemented") as caught:
             await provider.embed(EmbeddingRequest("m", ("x",)), make_context())
         assert (caught.value.kind, server.requests) == ("unsupported", [])
@@ -321,7 +338,7 @@ async def test_embeddings_that_do_not_exist_are_a_typed_error(vendor: str) -> No
 @pytest.mark.covers("models")
 @with_vendors(NO_LIST)
 async def test_models_are_listed_by_name(vendor: str) -> None:
-    async with ModelServer(vendor, models=["z-model", "a-model"]) as server, at(server) as provider:
+    async with playing(vendor, models=["z-model", "a-model"]) as server, at(server) as provider:
         models = await provider.models()
     assert [model.id for model in models] == ["a-model", "z-model"]
 
@@ -329,7 +346,7 @@ async def test_models_are_listed_by_name(vendor: str) -> None:
 @pytest.mark.covers("check")
 @with_vendors()
 async def test_a_check_tells_a_good_key_from_a_bad_one_without_a_chat(vendor: str) -> None:
-    async with ModelServer(vendor) as server:
+    async with playing(vendor) as server:
         async with at(server) as provider:
             await provider.check()
         if server.vendor.key_variable is not None:
@@ -369,7 +386,7 @@ async def test_a_refusal_is_a_typed_error(
     retryable: bool,
     stream: bool,
 ) -> None:
-    async with ModelServer(vendor, Fault(fault, retry_after=7)) as server, at(server) as provider:
+    async with playing(vendor, Fault(fault, retry_after=7)) as server, at(server) as provider:
         with pytest.raises(cls) as caught:
             await answered(provider, asked(), stream=stream)
         error = caught.value
@@ -387,7 +404,7 @@ async def test_a_refusal_is_a_typed_error(
 @with_vendors()
 async def test_an_unknown_model_is_told_with_the_nearest_name(vendor: str, stream: bool) -> None:
     async with (
-        ModelServer(vendor, models=["tested-model-5", "other"]) as server,
+        playing(vendor, models=["tested-model-5", "other"]) as server,
         at(server) as provider,
     ):
         with pytest.raises(ProviderError) as caught:
@@ -414,7 +431,7 @@ async def test_a_broken_answer_is_never_taken_for_one(
         pytest.skip("it has no tools")
     reply = Reply(tools=[("add", {"a": 12345})]) if tool else Reply("one two three four")
     request = asked(tools=(ADD,)) if tool else asked()
-    async with ModelServer(vendor, Fault(fault, reply)) as server, at(server) as provider:
+    async with playing(vendor, Fault(fault, reply)) as server, at(server) as provider:
         with pytest.raises(LLMSpellError) as caught:
             await answered(provider, request, stream=stream)
     assert isinstance(caught.value, ProviderError)
@@ -426,7 +443,7 @@ async def test_a_broken_answer_is_never_taken_for_one(
 @with_vendors()
 async def test_an_error_instead_of_the_rest_is_an_error(vendor: str, stream: bool) -> None:
     fault = Fault("error_event", message="the backend fell over")
-    async with ModelServer(vendor, fault) as server, at(server) as provider:
+    async with playing(vendor, fault) as server, at(server) as provider:
         with pytest.raises(ProviderError, match="the backend fell over"):
             await answered(provider, asked(), stream=stream)
 
@@ -435,7 +452,7 @@ async def test_an_error_instead_of_the_rest_is_an_error(vendor: str, stream: boo
 @pytest.mark.parametrize("stream", [False, True])
 @with_vendors()
 async def test_an_empty_answer_is_an_error(vendor: str, stream: bool) -> None:
-    async with ModelServer(vendor, Reply("")) as server, at(server) as provider:
+    async with playing(vendor, Reply("")) as server, at(server) as provider:
         with pytest.raises(ProviderError, match="empty") as caught:
             await answered(provider, asked(), stream=stream)
     assert caught.value.kind == "protocol"
@@ -449,7 +466,7 @@ async def test_a_filtered_answer_is_an_error_and_a_cut_off_one_says_so(
 ) -> None:
     filtered = Reply("some words", finish_reason="content_filter")
     short = Reply("some words", finish_reason="length")
-    async with ModelServer(vendor, filtered, short) as server, at(server) as provider:
+    async with playing(vendor, filtered, short) as server, at(server) as provider:
         if vendor not in {"ollama"}:
             with pytest.raises(ProviderError) as caught:
                 await answered(provider, asked(), stream=stream)
@@ -463,7 +480,7 @@ async def test_a_filtered_answer_is_an_error_and_a_cut_off_one_says_so(
 @pytest.mark.parametrize("stream", [False, True])
 @with_vendors()
 async def test_a_hanging_server_is_given_up(vendor: str, stream: bool) -> None:
-    async with ModelServer(vendor, Fault("hang")) as server:
+    async with playing(vendor, Fault("hang")) as server:
         async with at(server, timeout=0.3) as provider:
             with pytest.raises(LLMTimeoutError):
                 await answered(provider, asked(), stream=stream)
@@ -474,7 +491,7 @@ async def test_a_hanging_server_is_given_up(vendor: str, stream: bool) -> None:
 @with_vendors()
 async def test_cancelling_closes_the_connection(vendor: str, stream: bool) -> None:
     async with (
-        ModelServer(vendor, Reply("one two three", after=Gate())) as server,
+        playing(vendor, Reply("one two three", after=Gate())) as server,
         at(server) as provider,
     ):
         task = asyncio.ensure_future(answered(provider, asked(), stream=stream))
@@ -488,7 +505,7 @@ async def test_cancelling_closes_the_connection(vendor: str, stream: bool) -> No
 @with_vendors()
 async def test_leaving_a_stream_closes_the_connection(vendor: str) -> None:
     async with (
-        ModelServer(vendor, Reply("one two three", between=Gate())) as server,
+        playing(vendor, Reply("one two three", between=Gate())) as server,
         at(server) as provider,
     ):
         stream = provider.stream(asked(), make_context())
@@ -500,7 +517,7 @@ async def test_leaving_a_stream_closes_the_connection(vendor: str) -> None:
 
 @with_vendors()
 async def test_calls_share_their_connections(vendor: str) -> None:
-    async with ModelServer(vendor) as server, at(server) as provider:
+    async with playing(vendor) as server, at(server) as provider:
         server.answer_always("Hello there")
         for stream in (False, True, False, True):
             await answered(provider, asked(), stream=stream)
@@ -509,7 +526,7 @@ async def test_calls_share_their_connections(vendor: str) -> None:
 
 @with_vendors()
 async def test_a_cancelled_execution_asks_nothing(vendor: str) -> None:
-    async with ModelServer(vendor) as server, at(server) as provider:
+    async with playing(vendor) as server, at(server) as provider:
         context = make_context()
         context.cancel.cancel("stop")
         with pytest.raises((ExecutionCancelled, asyncio.CancelledError)):
@@ -524,7 +541,7 @@ class TestEveryVendorKeepsTheContract(ProviderSuite):
 
     @pytest.fixture
     def server(self, vendor: str) -> Iterator[ModelServer]:
-        with ModelServer(vendor) as server:
+        with playing(vendor) as server:
             server.answer_always("a few words")
             yield server
 
@@ -535,7 +552,7 @@ class TestEveryVendorKeepsTheContract(ProviderSuite):
 
     @pytest.fixture
     async def failing(self, vendor: str) -> AsyncIterator[Provider]:  # type: ignore[override]
-        async with ModelServer(vendor) as server, at(server) as provider:
+        async with playing(vendor) as server, at(server) as provider:
             server.answer_always(Fault("unavailable"))
             yield provider
 

@@ -47,7 +47,13 @@ if TYPE_CHECKING:
 
 _VERSION = re.compile(r"/v\d\w*$")
 _BATCH = 100
-_REASONS = {"STOP": "stop", "OTHER": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length"}
+_REASONS = {
+    "STOP": "stop",
+    "OTHER": "stop",
+    "FUNCTION_CALL": "stop",  # not the vendor's, but of servers that play it
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+}
 _GARBLED = frozenset(
     {
         "MALFORMED_FUNCTION_CALL",

@@ -78,6 +78,12 @@ class OpenAIProvider(VendorProvider):
         self._responses = api == "responses"
         self._told: set[str] = set()
 
+    def address(self, base_url: str) -> str:
+        """Servers of one's own are often named without the path."""
+        bare = base_url.rstrip("/")
+        local = VENDORS[self.kind].category == "local"
+        return f"{bare}/v1" if local and bare.count("/") == 2 else bare
+
     def header_fields(self) -> dict[str, str]:
         options = self.settings.options
         organization = options.get("organization") or options.get("organization_id")

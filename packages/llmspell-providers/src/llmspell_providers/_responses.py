@@ -190,7 +190,9 @@ class ResponsesDraft(Draft):
             self.finish_reason = _REASONS.get(str(why.get("reason")), "stop")
         else:
             self.finish_reason = "stop"
-        if any(row.get("type") == "reasoning" for row in rows):
+        thoughts = [row for row in rows if row.get("type") == "reasoning"]
+        # What is not stored there and did not come encrypted is lost; to name it is an error.
+        if thoughts and all(row.get("encrypted_content") for row in thoughts):
             self.carry = {
                 "vendor": self._vendor,
                 "model": self.request.model,

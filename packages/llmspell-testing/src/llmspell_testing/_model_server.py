@@ -252,15 +252,22 @@ class ModelServer:
         try:
             call = self._read(exchange)
             step = self._next(call)
-            if isinstance(step, Fault):
-                return self._fault(call, step)
-            return self._reply(call, step)
+            pieces = self._fault(call, step) if isinstance(step, Fault) else self._reply(call, step)
+            return self._watched(pieces)
         except Refusal as refusal:
             if refusal.mistake:
                 self._violation(exchange.request, str(refusal))
             return self._refused(refusal.fault)
         except Exception as error:
             # A mistake in the test's own function or in the server: the test must see it.
+            self._failure = self._failure or error
+            raise
+
+    def _watched(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """The same pieces; what fails while they are made fails the test."""
+        try:
+            yield from pieces
+        except Exception as error:
             self._failure = self._failure or error
             raise
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from llmspell_testing._loopback import HttpRequest
 from llmspell_testing._scripted import Reply
@@ -42,7 +43,7 @@ class Azure(OpenAI):
             raise Refusal("Resource not found", "model_not_found")
         path = f"/{found['what']}"
         call = replace(super().read(replace(request, target=path)), request=request)
-        return replace(call, model=found["model"]) if named else call
+        return replace(call, model=unquote(found["model"])) if named else call
 
     def check_key(self, request: HttpRequest) -> None:
         if request.headers.get("api-key") != self.key:

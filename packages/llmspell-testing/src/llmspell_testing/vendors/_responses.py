@@ -305,7 +305,7 @@ class ResponsesApi:
         begun: dict[str, Any] = {**whole, "status": "in_progress", "output": [], "usage": None}
         number = iter(range(10**9))
 
-        def frame(part: str, kind: str, **more: Any) -> Frame:
+        def frame(part: str, kind: str, /, **more: Any) -> Frame:
             event = {"type": kind, "sequence_number": next(number), **more}
             return Frame(sse(event, kind), part)
 
