@@ -150,7 +150,7 @@ def _among(described: Sequence[GlobalDescription], name: str) -> Iterator[Found]
     member = rest[0] if rest else None
     for each in described:
         if head in (each.name, *each.aliases):
-            if member is None:
+            if member is None or each.error:
                 yield Found.of_global(each)
             elif ":" not in name or not each.handles:
                 yield from _member(each.object, member, ".")

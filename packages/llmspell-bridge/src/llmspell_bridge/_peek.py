@@ -63,9 +63,9 @@ class Peek:
             try:
                 interpreter = self._state.interpreter
                 seen = None if interpreter is None else interpreter.peek(wanted, *arguments)
-                answer.set_result(seen)
-            except BaseException as error:
-                answer.set_exception(error)
+            except Exception:  # no room in the heap, or the state was closed meanwhile
+                seen = None
+            answer.set_result(seen)
 
         if not self._state.run_between(take):
             self._given_up = True
@@ -117,7 +117,7 @@ class Peek:
             return self._ours(more.decode(), path)
         if word == "userdata":
             return FILE
-        if word in {"table", "function"}:
+        if word == "function":
             known = library_meaning(".".join(path))
             if known is not UNKNOWN:
                 return known
@@ -153,12 +153,21 @@ class Existing(Meaning):
         self._shown = shown
         self._path = path
         self._peek = peek
+        known = library_meaning(path[-1]) if type == "table" and len(path) == 1 else UNKNOWN
+        self._documented = known
+
+    @property
+    def summary(self) -> str:
+        """Of a table of the library."""
+        return self._documented.summary
 
     @property
     def kind(self) -> CompletionKind:  # type: ignore[override]
-        """A function, a global variable or a field."""
+        """A function, a table of the library, a global variable or a field."""
         if self._type == "function":
             return "function"
+        if self._documented is not UNKNOWN:
+            return "module"
         return "variable" if len(self._path) == 1 else "field"
 
     @property

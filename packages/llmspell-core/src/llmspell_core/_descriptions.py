@@ -6,6 +6,7 @@ docstrings. The classes' modules are imported, and nothing is kept that a state 
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -265,6 +266,8 @@ class _Describer:
     def __init__(self) -> None:
         self._done: dict[str, ObjectDescription] = {}
         self._mentioned: dict[str, type] = {}
+        self._within: list[type] = []
+        """The option tables that are being described: one in itself is not described again."""
 
     def finish(self) -> list[ObjectDescription]:
         """The handles that were mentioned, and those that these mention."""
@@ -299,10 +302,8 @@ class _Describer:
     def _member(self, member: DeclaredMember, owner: type) -> MemberDescription:
         about = read_docstring(member.function.__doc__)
         exposure = member.exposure
-        if exposure is not None and (exposure.async_twin or exposure.promise):
-            self._mention(Promise)
         returns = self.type(member.returns(), owner)
-        return MemberDescription(
+        made = MemberDescription(
             name=member.names[0],
             names=member.names,
             twins=member.twins,
@@ -320,6 +321,9 @@ class _Describer:
             returns_doc=about.returns,
             raises=about.raises,
         )
+        if exposure is not None and (exposure.async_twin or exposure.promise):
+            self._mention(Promise)
+        return made
 
     def _parameter(
         self, parameter: DeclaredParameter, about: Docstring, owner: type
@@ -342,6 +346,9 @@ class _Describer:
 
     def type(self, annotation: Any, owner: type) -> ValueType:
         """The type that an evaluated annotation means; *owner* is what `Self` means."""
+        text = getattr(annotation, "__forward_arg__", annotation)
+        if isinstance(text, str):  # in quotes inside of another
+            annotation = evaluated(text, vars(sys.modules[owner.__module__]))
         if annotation is None or annotation is type(None):
             return ValueType("nothing")
         origin, inner = get_origin(annotation), get_args(annotation)
@@ -401,7 +408,6 @@ class _Describer:
     def _keys(self, cls: Any, owner: type) -> tuple[OptionKey, ...]:
         """The keys of a ``TypedDict`` class, the fields of a dataclass."""
         import dataclasses
-        import sys
 
         required: Any = getattr(cls, "__required_keys__", None)
         if dataclasses.is_dataclass(cls):
@@ -413,6 +419,9 @@ class _Describer:
             annotations = cls.__annotations__
         else:
             return ()
+        if cls in self._within:
+            return ()
+        self._within.append(cls)
         docs = read_docstring(cls.__doc__).attributes
         scope = vars(sys.modules[cls.__module__])
         made: list[OptionKey] = []
@@ -421,6 +430,7 @@ class _Describer:
             text = getattr(annotation, "__forward_arg__", annotation)
             found = self.type(evaluated(text, scope), owner)
             made.append(OptionKey(name, found, name in required, docs.get(name, "")))
+        self._within.pop()
         return tuple(made)
 
 

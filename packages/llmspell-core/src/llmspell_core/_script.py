@@ -342,9 +342,11 @@ def script_names(name: str, more: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 def twin_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names of the asynchronous twin of a member with these *names*."""
-    return tuple(
-        dict.fromkeys(twin for name in names for twin in (f"{name}_async", f"{name}Async"))
-    )
+    found = [f"{name}_async" if name == name.lower() else f"{name}Async" for name in names]
+    found += [camel(name) for name in found]
+    for name in names:
+        found += [f"{name}_async", f"{name}Async"]
+    return tuple(dict.fromkeys(found))
 
 
 @script_object("Promise")

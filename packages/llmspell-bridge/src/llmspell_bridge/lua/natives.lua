@@ -312,7 +312,7 @@ local function take_next(state)
 end
 
 function Stream.next(stream) return take_next(states[stream]) end
-Stream.try_next = Stream.next
+Stream.try_next, Stream.tryNext = Stream.next, Stream.next
 
 function Stream.is_done(stream) return states[stream].done end
 Stream.isDone, Stream.is_closed, Stream.isClosed = Stream.is_done, Stream.is_done, Stream.is_done

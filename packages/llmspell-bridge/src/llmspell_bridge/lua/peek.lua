@@ -4,7 +4,8 @@
 local bridge = ...
 local G, objects, opaque = bridge.G, bridge.objects, bridge.opaque
 local getmetatable, getinfo, getlocal = bridge.getmetatable, bridge.getinfo, bridge.getlocal
-local type, tostring, next, rawget, select = type, tostring, next, rawget, select
+local type, tostring, next, select = type, tostring, next, select
+local rawget, rawequal = rawget, rawequal
 local sub, concat, unpack = string.sub, table.concat, table.unpack or unpack
 local math_type = math.type or function(x) return "number" end
 
@@ -36,7 +37,7 @@ end
 -- The name of the declared global that a table is.
 local function declared(value)
   for name, global in next, bridge.globals do
-    if global.T == value then return name end
+    if rawequal(global.T, value) then return name end
   end
   return nil
 end
@@ -83,14 +84,14 @@ end
 function bridge.peek(typed, ...)
   local value, taken = G, 0
   for i = 1, select("#", ...) do
-    local kind = value ~= G and told(value)
+    local kind = not rawequal(value, G) and told(value)
     if kind == "handle" or kind == "global" or kind == "ours" then break end
     local inner = field(value, (select(i, ...)))
     if inner == nil then return taken end
     value, taken = inner, i
   end
   local kind, more = "table", ""
-  if value ~= G then kind, more = told(value) end
+  if not rawequal(value, G) then kind, more = told(value) end
   local made, n, looked = {}, 0, 0
   if typed ~= nil and kind ~= "handle" and kind ~= "global" and kind ~= "ours" then
     local from, seen = own(value), {}
