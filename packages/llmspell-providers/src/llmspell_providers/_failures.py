@@ -355,14 +355,11 @@ def transport_failure(peer: Peer, error: BaseException, *, started: bool) -> LLM
 def _forget_headers(error: BaseException) -> None:
     """Aiohttp keeps the request with some of its errors, and shows the key in their repr."""
     import aiohttp
-    from multidict import CIMultiDict, CIMultiDictProxy
 
     if isinstance(error, aiohttp.ClientResponseError):
-        told = error.request_info
-        error.request_info = aiohttp.RequestInfo(
-            told.url, told.method, CIMultiDictProxy(CIMultiDict[str]()), told.real_url
-        )
-        error.args = (error.request_info, error.history)
+        told = cast("Any", error.request_info)._replace(headers={})
+        error.request_info = told
+        error.args = (told, error.history)
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
