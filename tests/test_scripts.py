@@ -26,6 +26,13 @@ def test_a_script_reads_what_lies_beside_it_from_anywhere(user: User) -> None:
     assert (done.code, done.out) == (0, "from beside\nfacts\n"), done
 
 
+@pytest.mark.requirement("engine.state.one_shot_is_fresh")
+def test_each_command_begins_with_a_fresh_state(user: User) -> None:
+    assert user.run("exec", "mine = 1; Utils.mine = 2; string.mine = 3").code == 0
+    done = user.run("exec", "print(mine, Utils.mine, string.mine)")
+    assert (done.code, done.out) == (0, "nil\tnil\tnil\n"), done
+
+
 def test_a_script_writes_nothing_outside_the_allowed_paths(user: User) -> None:
     limits = f"[tools.file_operations]\nallowed_paths = ['{user.folder}/allowed']\n"
     (user.folder / "allowed").mkdir()
@@ -43,6 +50,7 @@ def test_a_script_writes_nothing_outside_the_allowed_paths(user: User) -> None:
     assert (user.folder / "out.txt").read_text() == "x"
 
 
+@pytest.mark.requirement("result.command_fails")
 @pytest.mark.parametrize(
     ("code", "phrase"),
     [

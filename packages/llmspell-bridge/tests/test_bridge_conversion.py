@@ -45,6 +45,7 @@ def same(a, b) -> bool:
     return a == b and (not isinstance(a, float) or math.copysign(1, a) == math.copysign(1, b))
 
 
+@pytest.mark.requirement("convert.round_trip")
 @given(value=TREES)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_every_tree_comes_back_as_it_went(shared, value):
@@ -52,6 +53,7 @@ async def test_every_tree_comes_back_as_it_went(shared, value):
     assert same(await echo(value), value)
 
 
+@pytest.mark.requirement("convert.round_trip", "convert.to_lua.bytes")
 @given(content=st.binary(max_size=200))
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_every_byte_string_comes_back_as_it_went(shared, content):

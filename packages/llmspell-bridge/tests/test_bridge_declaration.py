@@ -5,6 +5,7 @@ import pytest
 from bridge_testkit import PROBES, World, make_services
 
 
+@pytest.mark.requirement("calls.static.third_party")
 @pytest.mark.parametrize(
     "call",
     [
@@ -27,6 +28,7 @@ def test_further_names_exist_in_both_spellings(world):
     )
 
 
+@pytest.mark.requirement("calls.arguments")
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
@@ -67,6 +69,7 @@ def test_arguments_are_converted_by_annotation(world, call, expected):
     assert world.run(f"return {call}") == expected
 
 
+@pytest.mark.requirement("calls.arguments")
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -140,6 +143,7 @@ def test_a_failure_text_answers_message(world):
     assert world.run("local _, e = Probe.fail_pair() return e.message == e") is True
 
 
+@pytest.mark.requirement("errors.panic")
 def test_a_defect_is_a_panic_naming_the_call(world, caplog):
     message = world.message("Probe.panic()")
     assert "Runtime panic in Probe.panic: operation failed unexpectedly" in message
@@ -210,6 +214,7 @@ def test_an_untouched_global_is_not_made(world):
     assert len(PROBES) == 1
 
 
+@pytest.mark.requirement("globals.lazy")
 def test_an_untouched_global_imports_nothing(tmp_path, monkeypatch):
     (tmp_path / "never_imported_global.py").write_text("raise RuntimeError('imported')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -221,6 +226,7 @@ def test_an_untouched_global_imports_nothing(tmp_path, monkeypatch):
     world.close()
 
 
+@pytest.mark.requirement("globals.overwritten_by_name")
 def test_a_global_can_be_replaced_for_this_state_only(world):
     world.run("Probe = 5")
     assert world.run("return Probe") == 5

@@ -1,5 +1,7 @@
 """Executions: results, errors, exit, limits of the source, persistence, output, input."""
 
+import threading
+
 import pytest
 
 from bridge_testkit import World, make_services
@@ -10,6 +12,7 @@ from llmspell_core import (
 )
 
 
+@pytest.mark.requirement("result.value")
 @pytest.mark.parametrize(
     ("code", "value"),
     [
@@ -49,6 +52,7 @@ def test_expression_is_evaluated_and_statements_still_run(world):
     assert isinstance(error, ScriptError)
 
 
+@pytest.mark.requirement("engine.state.persists", "engine.state.private")
 def test_globals_persist_between_executions_and_are_private_to_a_state(world):
     world.run("counter = 41")
     assert world.run("counter = counter + 1 return counter") == 42
@@ -64,6 +68,7 @@ def test_a_syntax_error_names_file_and_line(world):
     assert error.line == 2
 
 
+@pytest.mark.requirement("result.traceback")
 def test_a_runtime_error_has_position_and_lua_traceback(world):
     error = world.fails(
         "local function inner() error('boom') end\nlocal function outer() inner() end\nouter()",
@@ -78,6 +83,7 @@ def test_a_runtime_error_has_position_and_lua_traceback(world):
     assert "llmspell]" not in error.traceback
 
 
+@pytest.mark.requirement("errors.cause")
 def test_the_python_cause_of_a_lua_error_is_kept(world):
     error = world.fails("local r = Probe.fail_raise() print(r)")
     assert error.message == "t.lua:1: Component error: Tool 'x' not found"
@@ -101,12 +107,14 @@ def test_any_error_value_becomes_a_message(world, code, message):
     assert world.fails(code).message == message
 
 
+@pytest.mark.requirement("engine.chunk_name.inline")
 def test_inline_code_is_named_by_its_text(world):
     error = world.fails("error('x')", name="<inline>")
     assert error.message == "[string \"error('x')\"]:1: x"
     assert error.line == 1
 
 
+@pytest.mark.requirement("result.exit_code")
 @pytest.mark.parametrize(
     ("argument", "code"), [("3", 3), ("true", 0), ("false", 1), ("", 0), ("7.0", 7)]
 )
@@ -116,6 +124,7 @@ def test_exit_ends_the_script_with_its_code(world, argument, code):
     assert world.out == ""
 
 
+@pytest.mark.requirement("result.exit.cannot_be_caught")
 def test_exit_cannot_be_caught(world):
     result = world.submit(
         "while true do pcall(coroutine.wrap(function() pcall(os.exit, 4) end)) end"
@@ -135,12 +144,20 @@ def test_a_state_survives_exit_and_errors(world):
     assert world.run("return 'alive'") == "alive"
 
 
+@pytest.mark.requirement("limits.source", "errors.prefix.resource")
 def test_too_long_a_source_is_refused(world):
     error = world.fails("--" + "x" * 10_000_001)
     assert isinstance(error, ResourceLimitError)
     assert error.message == "source limit of 10000000 exceeded (used: 10000003)"
 
 
+@pytest.mark.requirement("engine.state.collected")
+def test_what_a_script_let_go_is_collected_after_it(world):
+    world.run("weak = setmetatable({}, {__mode = 'k'}) weak[{}] = 'value'")
+    assert world.run("return next(weak) == nil") is True
+
+
+@pytest.mark.requirement("engine.binary")
 @pytest.mark.parametrize("text", ["\x1bLua something", "return 1\0"])
 def test_a_binary_file_is_no_script(world, text):
     error = world.fails(text, name="image.png")
@@ -149,6 +166,7 @@ def test_a_binary_file_is_no_script(world, text):
     assert "image.png" in error.message
 
 
+@pytest.mark.requirement("output.lines", "output.stderr")
 def test_prints_arrive_line_by_line_and_streams_stay_apart(world):
     world.run("print('a', 1, 2.0, nil, true) io.write('b') io.stderr:write('e') io.write('c\\nd')")
     assert world.written == [
@@ -159,9 +177,25 @@ def test_prints_arrive_line_by_line_and_streams_stay_apart(world):
     ]
 
 
+@pytest.mark.requirement("engine.streaming")
 def test_output_shows_while_the_script_still_runs(world):
-    world.run("print('first') Probe.keep(print)")
-    assert world.out == "first\n"
+    world.written = Told()
+    future = world.submit("print('first') Probe.hang()", seconds=60)
+    assert world.written.event.wait(20)
+    assert not future.done()
+    world.close()
+    assert world.written.lines == [("stdout", "first\n")]
+
+
+class Told:
+    """Takes output and says so."""
+
+    def __init__(self):
+        self.event, self.lines = threading.Event(), []
+
+    def append(self, piece):
+        self.lines.append(piece)
+        self.event.set()
 
 
 def test_write_chains_and_a_cut_character_is_joined(world):
@@ -192,6 +226,7 @@ def test_a_broken_output_ends_the_run():
     world.close()
 
 
+@pytest.mark.requirement("output.read")
 def test_read_takes_lines_numbers_and_everything():
     lines = iter(["first\n", "12.5\n", "abc\n", "rest\n", "end\n"])
     world = World(input=lambda _prompt: next(lines, None))
@@ -201,6 +236,7 @@ def test_read_takes_lines_numbers_and_everything():
     world.close()
 
 
+@pytest.mark.requirement("output.read_without_input")
 def test_read_without_input_is_nil(world):
     assert world.run("return {io.read() == nil, io.read('a')}") == [True, ""]
 
@@ -244,6 +280,7 @@ def test_an_unused_state_closes_without_a_thread():
     World().close()
 
 
+@pytest.mark.requirement("globals.nil_when_disabled")
 def test_a_global_is_nil_only_when_disabled():
     world = World({"probe": {"enabled": False}})
     assert world.run("return {tostring(Probe), type(JSON)}") == ["nil", "table"]
@@ -255,6 +292,7 @@ def test_the_duration_is_measured(world):
     assert 15 < result.duration_ms < 5000
 
 
+@pytest.mark.requirement("globals.lazy")
 def test_a_broken_global_raises_at_its_touch_and_not_before():
     world = World(services=make_services(Broken="no_such_module:Thing"))
     assert world.run("return type(Broken)") == "table"

@@ -59,6 +59,7 @@ LOOPS = {
 }
 
 
+@pytest.mark.requirement("limits.time")
 @pytest.mark.parametrize("code", LOOPS.values(), ids=LOOPS.keys())
 def test_an_endless_loop_ends_at_the_deadline(world, code):
     started = time.monotonic()
@@ -70,6 +71,7 @@ def test_an_endless_loop_ends_at_the_deadline(world, code):
     assert world.run("return 'alive'") == "alive"
 
 
+@pytest.mark.requirement("limits.cancel")
 @pytest.mark.parametrize(
     "code", [LOOPS["pcall"], LOOPS["coroutine"], LOOPS["callback"], LOOPS["chain of coroutines"]]
 )
@@ -88,6 +90,7 @@ def test_cancelling_ends_a_loop_at_once(world, code):
     assert world.run("return 1") == 1
 
 
+@pytest.mark.requirement("limits.cancel")
 def test_cancelling_reaches_a_hanging_call(world):
     signal = CancelSignal()
     future = world.submit("Probe.hang()", context=world.context(cancel=signal))
@@ -97,6 +100,7 @@ def test_cancelling_reaches_a_hanging_call(world):
     assert bridge_testkit.HUNG.wait(5)
 
 
+@pytest.mark.requirement("limits.time.reaches_waits")
 @pytest.mark.parametrize(
     "code",
     [
@@ -150,6 +154,7 @@ def test_a_coroutine_left_over_from_an_interrupt_is_harmless(world):
     assert world.run("return {coroutine.resume(co)}") == [False, "cannot resume dead coroutine"]
 
 
+@pytest.mark.requirement("limits.c_functions")
 def test_a_pattern_that_does_not_end_costs_the_state_and_says_so(world):
     started = time.monotonic()
     error = world.fails("local s = ('a'):rep(60) return s:find(('.-'):rep(12) .. 'b')", seconds=0.1)
@@ -180,6 +185,7 @@ EATERS = {
 }
 
 
+@pytest.mark.requirement("limits.memory")
 @pytest.mark.parametrize("code", EATERS.values(), ids=EATERS.keys())
 def test_a_script_that_eats_memory_gets_a_typed_error(code):
     world = World({"engines": {"lua": {"max_memory_bytes": 20_000_000}}})

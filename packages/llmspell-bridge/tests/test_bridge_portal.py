@@ -20,17 +20,29 @@ def test_a_waiting_call_returns_its_value(world):
     assert world.run("return Probe.wait(0.001, {a = 1})") == {"a": 1}
 
 
-def test_parallel_callbacks_interleave(world):
+@pytest.mark.requirement("async.parallel")
+def test_parallel_callbacks_end_together(world):
+    # One after the other they would take 3 s.
     started = time.monotonic()
     assert world.run(
-        "return Probe.all_of({"
-        "function() Utils.sleep(300) return 1 end,"
-        "function() Utils.sleep(300) return 2 end,"
-        "function() Utils.sleep(300) return 3 end})"
-    ) == [1, 2, 3]
-    assert time.monotonic() - started < 0.8
+        "local begun, out = 0, {} local function branch(n) return function()"
+        " begun = begun + 1 Utils.sleep(300) out[n] = begun return n end end"
+        " local all = {} for n = 1, 10 do all[n] = branch(n) end"
+        " return {Probe.all_of(all), out}"
+    ) == [list(range(1, 11)), [10] * 10]
+    assert time.monotonic() - started < 2.0
 
 
+@pytest.mark.requirement("async.parallel")
+def test_the_shortest_branch_ends_first(world):
+    world.run(
+        "local function branch(ms) return function() Utils.sleep(ms) print(ms) end end"
+        " Probe.all_of({branch(400), branch(1), branch(200)})"
+    )
+    assert world.out == "1\n200\n400\n"
+
+
+@pytest.mark.requirement("async.parallel")
 def test_a_branch_that_waits_for_its_sibling_gets_it(world):
     assert world.run(
         "local ready"
@@ -38,6 +50,19 @@ def test_a_branch_that_waits_for_its_sibling_gets_it(world):
         "function() while not ready do Utils.sleep(1) end return 'saw ' .. ready end,"
         "function() Utils.sleep(20) ready = 'it' return 'set' end})"
     ) == ["saw it", "set"]
+
+
+@pytest.mark.requirement("async.parallel")
+def test_siblings_pass_values_to_and_fro(world):
+    assert (
+        world.run(
+            "local ball, log = 'a', {}"
+            " local function player(me, other) return function() for _ = 1, 5 do"
+            " while ball ~= me do Utils.sleep(1) end log[#log + 1] = me ball = other end end end"
+            " Probe.all_of({player('a', 'b'), player('b', 'a')}) return table.concat(log)"
+        )
+        == "ababababab"
+    )
 
 
 def test_a_wait_in_a_coroutine_of_the_script_interleaves_too(world):

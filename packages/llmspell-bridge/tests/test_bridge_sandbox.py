@@ -303,6 +303,7 @@ def test_without_a_security_service_only_the_own_folders_can_be_read(folder, wor
     assert "Path not allowed" in world.run("return (select(2, io.open('here.txt', 'w')))")
 
 
+@pytest.mark.requirement("sandbox.process.allowed")
 def test_processes_are_denied_unless_allowed(world):
     assert world.run("return {os.execute('true')}") == [None, "Permission denied", 1]
     assert world.run("return os.execute()") is False
@@ -327,6 +328,7 @@ def test_processes_are_denied_unless_allowed(world):
     free.close()
 
 
+@pytest.mark.requirement("sandbox.getenv")
 def test_the_environment_can_be_read(world, monkeypatch):
     monkeypatch.setenv("BRIDGE_TEST", "value ü")
     assert world.run("return {os.getenv('BRIDGE_TEST'), tostring(os.getenv('NOPE_NOPE'))}") == [
@@ -352,6 +354,7 @@ def test_output_can_be_redirected_to_an_allowed_file(caged, tmp_path):
 # Modules -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("library.require.beside")
 def test_modules_beside_the_script_and_on_the_path(folder, tmp_path, world):
     scripts = tmp_path / "scripts"
     (scripts / "lib" / "pack").mkdir(parents=True)
@@ -400,6 +403,7 @@ def test_errors_in_modules_name_their_file(folder, world):
 # Levels ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("library.levels")
 @pytest.mark.parametrize(
     ("level", "present"),
     [

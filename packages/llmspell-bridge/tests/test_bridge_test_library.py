@@ -50,6 +50,7 @@ def passes(world, body):
 # -- declaring and running --------------------------------------------------------------------
 
 
+@pytest.mark.requirement("testing.run_all", "testing.groups", "testing.skip")
 def test_the_result_counts_and_names_every_test(world):
     made = outcome(
         world,
@@ -84,6 +85,7 @@ def test_the_result_counts_and_names_every_test(world):
     }
 
 
+@pytest.mark.requirement("testing.summary")
 def test_a_summary_and_the_failures_are_printed_and_verbose_names_all(world):
     tests = (
         "T.it('good', function() end)\n"
@@ -105,6 +107,7 @@ def test_a_summary_and_the_failures_are_printed_and_verbose_names_all(world):
     assert "- later\n" in world.out
 
 
+@pytest.mark.requirement("testing.exit_code")
 def test_a_failure_makes_the_program_exit_with_1(world):
     def exit_code(text):
         return world.submit(HEAD + text).result(30).exit_code
@@ -117,6 +120,7 @@ def test_a_failure_makes_the_program_exit_with_1(world):
     assert exit_code("T.reset()") is None
 
 
+@pytest.mark.requirement("testing.hooks")
 def test_hooks_run_around_the_tests_of_their_group_only(world):
     made = world.run(
         HEAD
@@ -204,6 +208,7 @@ def test_what_was_set_up_is_torn_down_after_a_failure(world):
     assert made == ["no", "end"]
 
 
+@pytest.mark.requirement("testing.filter")
 def test_filter_takes_part_of_the_whole_name(world):
     text = (
         HEAD + "T.describe('Reader', function() T.it('opens (twice)', function() end)"
@@ -225,6 +230,7 @@ def names(found):
     return [result["name"] for result in found["results"]]
 
 
+@pytest.mark.requirement("testing.bail")
 def test_bail_skips_what_comes_after_the_first_failure(world):
     found = world.run(
         HEAD + "local closed T.after_all(function() closed = true end)"
@@ -254,6 +260,7 @@ def test_a_test_may_end_itself_as_skipped(world):
     ]
 
 
+@pytest.mark.requirement("testing.reset")
 def test_run_all_runs_the_same_again_until_reset(world):
     text = (
         HEAD + "local n = 0 T.it('a', function() n = n + 1 end) T.run_all() T.runAll()"
@@ -313,6 +320,7 @@ def test_an_error_while_declaring_ends_the_script_and_leaves_the_group(world):
 # -- assertions --------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("testing.assertions")
 @pytest.mark.parametrize(
     "body",
     [
@@ -355,6 +363,7 @@ def test_what_holds_passes(world, body):
     passes(world, body)
 
 
+@pytest.mark.requirement("testing.assertions")
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -582,6 +591,7 @@ def write(folder, **files):
         (folder / f"{name.replace('__', '-')}.lua").write_text(HEAD + text)
 
 
+@pytest.mark.requirement("testing.discovery")
 def test_without_tests_of_its_own_a_script_runs_those_below_tests(world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(
