@@ -22,6 +22,9 @@ LUA = Programs(
     endless_protected='print("begun")\nwhile true do pcall(function() while true do end end) end',
     exits_3="os.exit(3)",
     returns_argument="return ARGS.name",
+    incomplete="if x then",
+    begins=("local x = tostr", "tostring"),
+    begins_remembered=("print(rememb", "remembered"),
 )
 
 

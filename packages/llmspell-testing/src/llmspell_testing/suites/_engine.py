@@ -55,6 +55,14 @@ class Programs:
     """Ends the program with exit code 3."""
     returns_argument: str
     """Returns the option ``name`` it was called with."""
+    incomplete: str | None = None
+    """Code that lacks its end; None for an engine that cannot tell."""
+    begins: tuple[str, str] | None = None
+    """Code that ends with the beginning of a name of the language or of a global, and that whole
+    name; None for an engine that completes nothing."""
+    begins_remembered: tuple[str, str] | None = None
+    """The same for the variable that `remembers` sets; None for an engine whose states are not
+    looked into."""
 
 
 class Written:
@@ -251,6 +259,128 @@ class ScriptEngineSuite:
         with pytest.raises((ExecutionCancelled, LLMSpellError)):
             future.result(PATIENCE)
         state.close()
+
+    # What editors, notebooks and prompts ask -----------------------------------------------------
+
+    def test_finished_code_is_told_from_unfinished(
+        self, engine: ScriptEngine, programs: Programs
+    ) -> None:
+        if programs.incomplete is None:
+            assert engine.is_complete(programs.returns_42).status == "unknown"
+            return
+        asked = (
+            programs.returns_42,
+            programs.expression_42,
+            programs.incomplete,
+            programs.syntax_error,
+        )
+        assert [engine.is_complete(code).status for code in asked] == [
+            "complete",
+            "complete",
+            "incomplete",
+            "invalid",
+        ]
+        assert engine.is_complete(programs.incomplete).indent.strip() == ""
+
+    def test_what_is_typed_is_completed(self, engine: ScriptEngine, programs: Programs) -> None:
+        code, name = _begins(programs.begins)
+        # An astral character before it is one code point.
+        for before in ("", f'{programs.expression_42} == "𝄞"\n'):
+            found = engine.complete(before + code, len(before + code))
+            texts = [each.text for each in found.matches]
+            assert name in texts
+            assert len(set(texts)) == len(texts)
+            typed = (before + code)[found.start : found.end]
+            assert typed
+            assert name.startswith(typed)
+            assert all(text.startswith(typed) for text in texts)
+            assert found.end == len(before + code)
+            assert not found.live
+
+    def test_a_cursor_outside_the_code_stands_at_its_end(
+        self, engine: ScriptEngine, programs: Programs
+    ) -> None:
+        code, _ = _begins(programs.begins)
+        assert engine.complete(code, len(code) + 100) == engine.complete(code, len(code))
+        assert engine.complete(code, -1) == engine.complete(code, 0)
+        assert engine.inspect(code, len(code) + 100) == engine.inspect(code, len(code))
+
+    def test_a_name_is_explained_and_an_unknown_one_is_not(
+        self, engine: ScriptEngine, programs: Programs
+    ) -> None:
+        _, name = _begins(programs.begins)
+        found = engine.inspect(name, 1)
+        assert found is not None
+        assert found.signatures
+        assert found.text
+        assert found.markdown
+        assert name[found.start : found.end]
+        assert engine.inspect("nobody_knows_this_name", 3) is None
+
+    def test_a_state_knows_what_exists_in_it(
+        self,
+        engine: ScriptEngine,
+        state: ScriptState,
+        programs: Programs,
+        context: ExecutionContext,
+    ) -> None:
+        code, name = _begins(programs.begins_remembered)
+        assert not state.complete(code, len(code), patience=PATIENCE).live
+        run(state, programs.remembers, context)
+        found = state.complete(code, len(code), patience=PATIENCE)
+        assert found.live
+        assert name in [each.text for each in found.matches]
+        assert state.inspect(name, 1, patience=PATIENCE) is not None
+        other = engine.open_state(output=Written())
+        try:
+            run(other, programs.returns_42, context)
+            found = other.complete(code, len(code), patience=PATIENCE)
+            assert name not in [each.text for each in found.matches]
+        finally:
+            other.close()
+
+    def test_looking_into_a_state_runs_nothing(
+        self,
+        state: ScriptState,
+        programs: Programs,
+        context: ExecutionContext,
+        output: Written,
+    ) -> None:
+        _begins(programs.begins_remembered)
+        run(state, programs.returns_42, context)
+        for code in (programs.prints_two_lines, programs.remembers):
+            for cursor in range(len(code) + 1):
+                state.complete(code, cursor, patience=PATIENCE)
+                state.inspect(code, cursor, patience=PATIENCE)
+        assert output.pieces == []
+        assert run(state, programs.recalls, context).value is None
+
+    def test_a_busy_or_closed_state_answers_all_the_same(
+        self,
+        engine: ScriptEngine,
+        programs: Programs,
+        context: ExecutionContext,
+    ) -> None:
+        code, name = _begins(programs.begins)
+        output = Written()
+        state = engine.open_state(output=output)
+        cancel = CancelSignal()
+        future = state.submit(Source(programs.endless, "<inline>"), context.child(cancel=cancel))
+        output.wait_for("begun")
+        found = state.complete(code, len(code), patience=0.05)
+        assert not future.done()
+        assert name in [each.text for each in found.matches]
+        cancel.cancel("stop")
+        with pytest.raises(ExecutionCancelled):
+            future.result(PATIENCE)
+        state.close()
+        assert name in [each.text for each in state.complete(code, len(code)).matches]
+
+
+def _begins(program: tuple[str, str] | None) -> tuple[str, str]:
+    if program is None:
+        pytest.skip("the engine does not complete")
+    return program
 
 
 def finish(future: Future[ScriptResult]) -> ScriptResult:
