@@ -515,7 +515,7 @@ async def test_an_empty_question_is_refused(text: str) -> None:
 
 async def test_a_destroyed_agent_raises_and_its_name_is_free() -> None:
     agent, _, services = world("never")
-    agent.destroy()
+    await agent.destroy(make_context(services))
     with pytest.raises(ComponentError, match="was destroyed"):
         await run(agent, services)
     assert agent.state == "Terminated"

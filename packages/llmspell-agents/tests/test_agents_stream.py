@@ -65,6 +65,12 @@ def world(
     return builder.build(services), provider, make_context(services), bus
 
 
+def outer(bus: EventsDouble) -> list[str]:
+    """The events of the execution itself, without those of the agent's life."""
+    whole = {"agent.started", "agent.completed", "agent.failed"}
+    return [topic for topic in bus.topics if topic in whole]
+
+
 async def test_pieces_come_while_the_model_is_still_speaking() -> None:
     gate = asyncio.Event()
     agent, _, context, bus = world(Reply(pieces=("Hel", "lo"), between=gate))
@@ -81,7 +87,7 @@ async def test_pieces_come_while_the_model_is_still_speaking() -> None:
     ]
     assert rest[-1].output is not None
     assert rest[-1].output.text == "Hello"
-    assert bus.topics == ["agent.started", "agent.completed"]
+    assert outer(bus) == ["agent.started", "agent.completed"]
     assert [m["content"] for m in agent.conversation] == ["hi", "Hello"]
 
 
@@ -120,7 +126,7 @@ async def test_an_error_in_the_middle_comes_after_the_pieces() -> None:
     with pytest.raises(ProviderError, match="cut"):
         await read()
     assert seen == ["a", "b"]
-    assert bus.topics == ["agent.started", "agent.failed"]
+    assert outer(bus) == ["agent.started", "agent.failed"]
     assert list(agent.conversation) == []
 
 

@@ -9,10 +9,10 @@ from llmspell_agents._options import changed
 from llmspell_core import Agent, BudgetLimits, Tool, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from llmspell_agents._registry import AgentService
-    from llmspell_core import Approver, ExecutionContext, Services
+    from llmspell_core import Approver, BaseAgent, ExecutionContext, Services
 
 
 class AgentBuilder:
@@ -24,7 +24,8 @@ class AgentBuilder:
 
     Args:
         name: The agent's name; None makes one, ``agent_`` and eight hex digits.
-        type: The kind of agent: ``llm``, ``basic``, or one a plugin adds. None means ``llm``.
+        type: The kind of agent: ``llm``, ``basic``, ``tool``, ``tool-orchestrator``,
+            ``composite``, ``workflow``, ``monitor``, or one a plugin adds. None means ``llm``.
         options: Any field of `AgentConfig`, or a name scripts use for it.
     """
 
@@ -35,6 +36,47 @@ class AgentBuilder:
         if type is not None:
             options["type"] = type
         self.options(options)
+
+    @classmethod
+    def llm(cls, name: str | None = None, model: str | None = None, **options: Any) -> Self:
+        """An agent that talks to a model."""
+        return cls(name, "llm", model=model, **options)
+
+    @classmethod
+    def basic(cls, name: str | None = None, **options: Any) -> Self:
+        """An agent without a model, that says what it was told."""
+        return cls(name, "basic", **options)
+
+    @classmethod
+    def tool_orchestrator(
+        cls, name: str | None = None, model: str | None = None, **options: Any
+    ) -> Self:
+        """An agent that talks to a model and may use every tool."""
+        return cls(name, "tool-orchestrator", model=model, **options)
+
+    @classmethod
+    def workflow(cls, name: str | None, workflow: Any, **options: Any) -> Self:
+        """An agent that runs a workflow: the workflow, its name or its id."""
+        return cls(name, "workflow", workflow=workflow, **options)
+
+    @classmethod
+    def composite(
+        cls,
+        name: str | None,
+        members: Sequence[BaseAgent | str],
+        routing: Any = "sequential",
+        **options: Any,
+    ) -> Self:
+        """A team.
+
+        Args:
+            name: Its name.
+            members: Agents, workflows, or names of agents.
+            routing: A strategy, a `Routing`, a table of its fields, or a function that names
+                members.
+            options: As for any agent.
+        """
+        return cls(name, "composite", members=list(members), routing=routing, **options)
 
     def options(self, options: Mapping[str, Any]) -> Self:
         """Several options at once, under the names `AgentConfig` or scripts use.

@@ -10,8 +10,13 @@ from llmspell_agents._memory import Memory
 from llmspell_core import ValidationError
 
 if TYPE_CHECKING:
+    from llmspell_agents._routing import Routing
     from llmspell_agents._schema import OutputSchema
     from llmspell_core import ApprovalPolicy, BudgetLimits
+
+
+_PROMPTED = ("llm", "tool-orchestrator")
+"""The kinds whose model is told who it is where nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,8 @@ class AgentConfig:
     of the answer. `timeout_seconds` bounds one model call. `settings` go to the provider as they
     are. `context_window` is a budget of (estimated) tokens for all that is sent. `approval` says
     who is asked before calls that cannot be taken back; `budget` what one execution may spend.
-    With `on_error` ``text`` a failure is an answer that says so.
+    With `on_error` ``text`` a failure is an answer that says so. `members` and `routing` are those
+    of a team, `workflow` that of an agent that runs one: the components or their names.
     """
 
     name: str
@@ -106,6 +112,9 @@ class AgentConfig:
     budget: BudgetLimits | None = None
     on_error: Literal["raise", "text"] = "raise"
     limits: Limits = field(default_factory=Limits)
+    members: tuple[Any, ...] = ()
+    routing: Routing | None = None
+    workflow: Any = None
     custom: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -151,7 +160,7 @@ class AgentConfig:
             "provider": self.provider,
             "base_url": self.base_url,
             "fallback": list(self.fallback),
-            "system_prompt": self.prompt() if self.agent_type == "llm" else self.system_prompt,
+            "system_prompt": self.prompt() if self.agent_type in _PROMPTED else self.system_prompt,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "top_p": self.top_p,
@@ -178,9 +187,27 @@ class AgentConfig:
             "on_error": self.on_error,
             "resource_limits": self.limits.to_dict(),
             "custom_config": dict(self.custom),
+            **self._inside(),
         }
+
+    def _inside(self) -> dict[str, Any]:
+        """What agents have that consist of others."""
+        made: dict[str, Any] = {}
+        if self.members:
+            made["members"] = [_named(member) for member in self.members]
+        if self.routing is not None:
+            made["routing"] = self.routing.to_dict()
+        if self.workflow is not None:
+            made["workflow"] = _named(self.workflow)
+        return made
 
 
 def _within(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
         raise ValidationError(f"{name} must be from {low:g} to {high:g}, not {value:g}", field=name)
+
+
+def _named(component: Any) -> str:
+    """The name of a component, of a script's handle of one, or the name itself."""
+    metadata = getattr(component, "metadata", None)
+    return str(getattr(metadata, "name", None) or getattr(component, "name", component))

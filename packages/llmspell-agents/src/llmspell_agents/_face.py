@@ -6,35 +6,35 @@ from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
 from llmspell_agents._builder import AgentBuilder
-from llmspell_agents._config import AgentConfig
-from llmspell_agents._handle import AgentHandle, describe
-from llmspell_agents._managed import ManagedAgent
-from llmspell_agents._registry import TEMPLATES, AgentService
+from llmspell_agents._face_contexts import ContextsFace
+from llmspell_agents._face_discovery import DiscoveryFace
+from llmspell_agents._handle import AgentHandle
 from llmspell_agents._script_builder import BuilderFace
-from llmspell_agents._script_options import AgentOptions
+from llmspell_agents._script_options import (
+    AgentOptions,
+    CompositeOptions,
+    RoutingOptions,
+    WrapOptions,
+)
 from llmspell_core import (
     Agent,
-    NotFoundError,
-    Record,
     ScriptHost,
+    SecurityLevel,
     ValidationError,
     exposed,
-    nearest,
     script_global,
 )
 
+_ROUTING = tuple(RoutingOptions.__annotations__)
+
 
 @script_global("Agent")
-class AgentGlobal:
-    """``Agent``: build agents, find them, run them."""
+class AgentGlobal(DiscoveryFace, ContextsFace):
+    """``Agent``: build agents and teams of them, find them, run them."""
 
     def __init__(self, host: ScriptHost) -> None:
         self._host = host
         self._handles: dict[str, AgentHandle] = {}
-
-    @property
-    def _agents(self) -> AgentService:
-        return cast("AgentService", self._host.services.agents)
 
     def _adopt(self, agent: Agent) -> AgentHandle:
         """The one handle of *agent* in this script."""
@@ -97,83 +97,94 @@ class AgentGlobal:
         return self._made(options).agent.metadata.name
 
     @exposed()
-    def list(self) -> list[Record]:
-        """All agents, by name: ``{name, type, id, description, state, model}``."""
-        return [Record(describe(agent), agent.metadata.name) for agent in self._agents.list()]
-
-    @exposed()
-    def list_instances(self) -> list[str]:
-        """Their names."""
-        return [agent.metadata.name for agent in self._agents.list()]
-
-    @exposed()
     def get(self, name: str) -> AgentHandle | None:
         """The agent of that name, or nil."""
         agent = self._agents.get(name)
         return None if agent is None else self._adopt(agent)
 
     @exposed()
-    def list_templates(self) -> list[str]:
-        """The names of the templates."""
-        return sorted(TEMPLATES)
-
-    @exposed()
     def create_from_template(
         self, name: str, template: Any = None, params: dict[str, Any] | None = None
     ) -> AgentHandle:
-        """``(instance_name, template, params)`` or ``(template, overrides)``."""
+        """Build an agent from a template: ``(NAME, TEMPLATE, PARAMETERS)``, or ``(TEMPLATE,
+        OVERRIDES)``.
+
+        Args:
+            name: The name of the new agent; or the template.
+            template: The template; or a table of its parameters and of options of the agent.
+            params: That table, behind a template.
+        """
         if isinstance(template, str):
-            options = {**self._agents.template(template), **(params or {}), "name": name}
+            wanted, given = template, {**(params or {}), "name": name}
         else:
-            overrides = {} if template is None else _table(template)
-            options = {**self._agents.template(name), **overrides}
-        return self._made(options)
+            wanted, given = name, {} if template is None else _table(template)
+        return self._made(self._agents.template(wanted, given))
 
     @exposed()
-    def get_info(self, name: str) -> dict[str, Any]:
-        """What a kind or an agent is and takes."""
-        agent = self._agents.get(name)
-        if agent is not None:
-            kind = agent.config.agent_type if isinstance(agent, ManagedAgent) else "agent"
-            return {**_kind_info(kind), **describe(agent)}
-        kinds = self._agents.kinds()
-        if name in kinds:
-            return {
-                **_kind_info(name),
-                "name": name,
-                "type": name,
-                "description": _summary(self._agents.kind(name)),
-            }
-        known = [*kinds, *self.list_instances()]
-        close = nearest(name, known)
-        raise NotFoundError(
-            f"Agent '{name}' not found",
-            hint=f"Did you mean '{close}'?" if close else f"Known: {', '.join(known)}",
-        )
+    def create_composite(
+        self,
+        name: Annotated[Any, CompositeOptions],
+        agents: list[Any] | None = None,
+        routing: Annotated[Any, RoutingOptions] = None,
+    ) -> AgentHandle:
+        """Build a team, which is an agent: ``(NAME, AGENTS, ROUTING)``, or ``create_composite{…}``.
 
-    @exposed()
-    def discover(self, options: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """The kinds of agents; with ``{type, capabilities}`` the agents that match."""
-        if not options:
-            return [
-                {"name": kind, "type": kind, "description": _summary(self._agents.kind(kind))}
-                for kind in self._agents.kinds()
-            ]
-        for key in options:
-            if key not in {"type", "capabilities"}:
+        Args:
+            name: Its name; or the table.
+            agents: Its members: names or agents. Workflows can be members too.
+            routing: How it works: the word of a strategy, a function that is given the input and
+                the names of the members and names who is to work, or a table.
+        """
+        if isinstance(name, str):
+            options: dict[str, Any] = {"name": name, "members": agents or [], "routing": routing}
+        else:
+            options = _table(name)
+            table = {key: options.pop(key) for key in _ROUTING if key in options}
+            if "routing" not in options:
+                options["routing"] = table
+            elif table:
                 raise ValidationError(
-                    f"discover has no option '{key}'",
-                    field=key,
-                    hint="Known: type, capabilities",
+                    f"'{next(iter(table))}' belongs into the table 'routing'", field="routing"
                 )
-        wanted: Any = options.get("capabilities") or []
-        words = {wanted} if isinstance(wanted, str) else set(cast("list[str]", wanted))
-        found = [describe(agent) for agent in self._agents.list()]
-        return [
-            info
-            for info in found
-            if options.get("type") in {None, info["type"]} and words <= {*info["capabilities"]}
-        ]
+        options = {key: value for key, value in options.items() if value is not None}
+        return self._made({**options, "type": "composite"})
+
+    @exposed()
+    def wrap_as_tool(
+        self, agent: Any, config: Annotated[dict[str, Any] | None, WrapOptions] = None
+    ) -> str:
+        """Make an agent a tool, for ``Tool``, other agents and workflows. It takes a text
+        (``text``, ``input`` or ``prompt``) and gives the agent's answer.
+
+        Args:
+            agent: The agent, or its name.
+            config: What the tool is called, and what it may.
+
+        Returns:
+            The tool's name.
+        """
+        options = dict(config or {})
+        for key in options:
+            if key not in WrapOptions.__annotations__:
+                raise ValidationError(
+                    f"wrap_as_tool has no option '{key}'",
+                    field=key,
+                    hint=f"Known: {', '.join(WrapOptions.__annotations__)}",
+                )
+        level = options.pop("security_level", "restricted")
+        levels = [each.value for each in SecurityLevel]
+        if level not in levels:
+            raise ValidationError(
+                f"security_level must be one of {', '.join(levels)}, not {level!r}",
+                field="security_level",
+            )
+        return self._agents.wrap(
+            agent,
+            name=options.get("tool_name"),
+            category=options.get("category") or "utility",
+            security_level=SecurityLevel(level),
+            description=options.get("description"),
+        )
 
 
 def _table(value: Any) -> dict[str, Any]:
@@ -182,19 +193,3 @@ def _table(value: Any) -> dict[str, Any]:
             f"an agent is described by a table, not by {type(value).__name__}", field="config"
         )
     return dict(cast("Mapping[str, Any]", value))
-
-
-def _summary(factory: Any) -> str:
-    return (factory.__doc__ or "").strip().partition("\n")[0]
-
-
-def _kind_info(kind: str) -> dict[str, Any]:
-    required = ["name", "model"] if kind == "llm" else ["name"]
-    return {
-        "category": "agent",
-        "complexity": "basic" if kind == "basic" else "standard",
-        "required_parameters": required,
-        "optional_parameters": [
-            field for field in AgentConfig.__slots__ if field not in {*required, "agent_type"}
-        ],
-    }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from llmspell_agents._handle_life import LifeHandle
 from llmspell_agents._input import InputError, read_input
-from llmspell_agents._managed import DestroyedError, ManagedAgent
+from llmspell_agents._lifecycle import DestroyedError
+from llmspell_agents._managed import ManagedAgent
 from llmspell_agents._result import agent_result, chunk_record, streamed_result, tool_result
 from llmspell_core import (
     Agent,
     ComponentError,
+    NotFoundError,
     Record,
     ScriptFunction,
     ScriptHost,
@@ -23,11 +27,20 @@ from llmspell_utils import closing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmspell_core import Tool, ToolResult
+
+
+class UnknownContextError(InputError):
+    """There is no context with that id."""
+
+    code = "NOT_FOUND"
+
+
 _MISUSE = (InputError, DestroyedError)
 
 
 @script_object("Agent")
-class AgentHandle:
+class AgentHandle(LifeHandle):
     """An agent. ``success`` is true and ``result`` the agent itself, for scripts that treat
     what ``build()`` gives them as a result.
     """
@@ -161,11 +174,6 @@ class AgentHandle:
         return {**info, "success": True, "result": info}
 
     @exposed()
-    def get_state(self) -> str:
-        """``Uninitialized``, ``Running``, ``Error`` or ``Terminated``."""
-        return self._managed().state
-
-    @exposed()
     async def invoke_tool(self, name: str, params: dict[str, Any] | None = None) -> Record:
         """Run one of its tools by hand. Hard failures are raised."""
         self._alive()
@@ -178,7 +186,23 @@ class AgentHandle:
                 hint=f"Its tools: {', '.join(self.discover_tools()) or 'none'}.",
                 permission_required=name,
             )
-        return tool_result(await tools.invoke(name, params or {}, self._host.context))
+        result = await self._counted(name, params or {})
+        return tool_result(result)
+
+    async def _counted(self, name: str, params: dict[str, Any]) -> ToolResult:
+        """The result of a tool, counted among what the agent did."""
+        context, tools = self._host.context, self._host.services.tools
+        started = context.monotonic()
+        ok = False
+        try:
+            result = await tools.invoke(name, params, context)
+            ok = result.success
+        finally:
+            if isinstance(self.agent, ManagedAgent):
+                took = (context.monotonic() - started) * 1000
+                tool = tools.get(name).schema.name
+                self.agent.statistics.call(tool, ok=ok, milliseconds=took)
+        return result
 
     def _may_use(self, name: str) -> bool:
         tools = self._host.services.tools
@@ -208,15 +232,78 @@ class AgentHandle:
         return self.agent.metadata.name
 
     @exposed()
-    def destroy(self) -> bool:
-        """End it and free its name; later use raises."""
+    def get_tool_metadata(self, name: str) -> dict[str, Any] | None:
+        """``{name, description, version}`` of one of its tools, or nil.
+
+        Args:
+            name: The tool.
+        """
+        if not self.has_tool(name):
+            return None
+        return _about_tool(self._host.services.tools.get(name))
+
+    @exposed()
+    def get_all_tool_metadata(self) -> dict[str, Any]:
+        """``{name, description, version}`` of each of its tools, by name."""
+        tools = self._host.services.tools
+        return {name: _about_tool(tools.get(name)) for name in self.discover_tools()}
+
+    @exposed(fails="pair", raises=_MISUSE)
+    async def execute_with_context(
+        self, input: Any, context_id: str, options: dict[str, Any] | None = None
+    ) -> Record:
+        """Run it with a context: the context's data are told to the model, ``key: value`` line by
+        line, ahead of the input.
+
+        Args:
+            input: As for `execute`.
+            context_id: What `Agent.create_context` gave.
+            options: As for `execute`.
+        """
         self._alive()
+        contexts, context = self._service().contexts, self._host.context
+        try:
+            found = contexts.get(context_id)
+        except NotFoundError as error:
+            raise UnknownContextError(error.message, hint=error.hint, field="context_id") from error
+        from llmspell_agents._contexts import inside_context
+
+        data = contexts.read(context_id, None, context)
+        asked = read_input(input, options)
+        own: Any = asked.metadata.get("context") or {}
+        metadata = {**asked.metadata, "context": {**data, **own}}
+        output = await self.agent.execute(
+            replace(asked, metadata=metadata), inside_context(found, context)
+        )
+        return agent_result(output)
+
+    @exposed(names=("prompt",), fails="pair", raises=_MISUSE)
+    async def complete(self, prompt: Any, options: dict[str, Any] | None = None) -> str:
+        """Run it and give the text of the answer alone.
+
+        Args:
+            prompt: As for `execute`.
+            options: As for `execute`.
+        """
+        self._alive()
+        output = await self.agent.execute(read_input(prompt, options), self._host.context)
+        return output.text
+
+    @exposed()
+    async def destroy(self) -> bool:
+        """End it and free its name; later use raises."""
+        self._alive_or_ended()
         if isinstance(self.agent, ManagedAgent):
-            self.agent.destroy()
+            await self.agent.destroy(self._host.context)
         else:
             self._host.services.agents.remove(self.name)
         self._forget(self.name)
         return True
+
+    def _alive_or_ended(self) -> None:
+        """Raise after `destroy`; after `terminate` alone it is still to be removed."""
+        if self._host.services.agents.get(self.name) is not self.agent:
+            self._alive()
 
 
 def describe(agent: Agent) -> dict[str, Any]:
@@ -233,4 +320,13 @@ def describe(agent: Agent) -> dict[str, Any]:
         "capabilities": agent.capabilities(),
         "allowed_tools": list(agent.config.tools),
         "state": agent.state,
+    }
+
+
+def _about_tool(tool: Tool) -> dict[str, Any]:
+    about = tool.metadata
+    return {
+        "name": tool.schema.name,
+        "description": tool.schema.description,
+        "version": str(about.version),
     }

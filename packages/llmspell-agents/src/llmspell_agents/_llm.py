@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from llmspell_agents._approvals import for_agent
 from llmspell_agents._asking import Asking, Tell
 from llmspell_agents._config import AgentConfig
 from llmspell_agents._dialogue import Dialogue
 from llmspell_agents._managed import Emit, ManagedAgent
 from llmspell_agents._memory import schema_tokens
 from llmspell_agents._options import changed
+from llmspell_agents._scope import inside
 from llmspell_agents._toolbox import Toolbox, allowed_names, check_tools
 from llmspell_agents._turn import Turn
 from llmspell_core import (
     AgentChunk,
     AgentInput,
     AgentOutput,
-    Budget,
     ExecutionCancelled,
     LLMSpellError,
     Message,
@@ -49,6 +48,9 @@ _OVERRIDES = (
 )
 
 
+_ABILITIES = ("supports_tools", "supports_context", "supports_multimodal")
+
+
 class LLMAgent(ManagedAgent):
     """Talks to a model and uses tools.
 
@@ -71,6 +73,8 @@ class LLMAgent(ManagedAgent):
     Raises:
         ConfigurationError: ``Model is required``, ``Unsupported provider …``, an unknown tool.
     """
+
+    needs_model = True
 
     def __init__(self, config: AgentConfig, services: Services) -> None:
         super().__init__(config, services)
@@ -97,9 +101,15 @@ class LLMAgent(ManagedAgent):
         """The provider's name."""
         return self._provider.name
 
+    def context_tokens(self) -> int | None:
+        """The context window of its model."""
+        return self._provider.window(self._model)
+
     def capabilities(self) -> list[str]:
-        """Those of every agent, and ``supports_tools``."""
-        return list(dict.fromkeys([*super().capabilities(), "supports_tools"]))
+        """Those of every agent, ``supports_tools``, ``supports_context`` (it is told the data of a
+        context) and ``supports_multimodal`` (media are passed on to the model).
+        """
+        return list(dict.fromkeys([*super().capabilities(), *_ABILITIES]))
 
     def tool_names(self) -> list[str]:
         """The tools it may use, ``*`` written out."""
@@ -129,7 +139,7 @@ class LLMAgent(ManagedAgent):
         self, input: AgentInput, context: ExecutionContext, emit: Emit | None
     ) -> AgentOutput:
         config, provider, model = self._for_call(input)
-        context = _inside(config, context)
+        context = inside(config, context)
         toolbox = None
         if config.tools:
             tools = self._services.tools
@@ -149,8 +159,7 @@ class LLMAgent(ManagedAgent):
         try:
             return await turn.run(Message("user", _text(input), media=input.media))
         except (LLMSpellError, ExecutionCancelled) as error:
-            if error.partial is None:
-                error.partial = turn.output("error")
+            error.partial = turn.output("error")
             raise
         finally:
             # A question that got no answer at all is forgotten; work that was done is not.
@@ -158,10 +167,9 @@ class LLMAgent(ManagedAgent):
                 self._history.add(turn.entries)
 
     async def handle_error(self, error: LLMSpellError) -> AgentOutput:
-        """Remember and raise it; with ``on_error="text"`` say it in an answer."""
+        """Raise it; with ``on_error="text"`` say it in an answer."""
         if self.config.on_error != "text" or isinstance(error, ReplayError):
             return await super().handle_error(error)
-        self.state, self.last_error = "Error", str(error)
         done = error.partial if isinstance(error.partial, AgentOutput) else AgentOutput()
         return replace(
             done,
@@ -169,16 +177,6 @@ class LLMAgent(ManagedAgent):
             finish_reason="error",
             metadata={**done.metadata, "finish_reason": "error", "error": error.to_dict()},
         )
-
-
-def _inside(config: AgentConfig, context: ExecutionContext) -> ExecutionContext:
-    """The context of one execution: with the agent's budget, and who is asked for approval."""
-    budget = None
-    if config.budget is not None:
-        started = context.monotonic()
-        budget = Budget(config.budget, started=started, parent=context.budget)
-    approval = for_agent(config.approval, context.approval, config.name)
-    return context.child(budget=budget, approval=approval)
 
 
 def _text(input: AgentInput) -> str:

@@ -1,60 +1,94 @@
-"""What all our agents share: configuration, memory, state, and streaming around `execute`."""
+"""What all our agents share: configuration, memory, life, figures, and streaming."""
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmspell_agents._config import AgentConfig
 from llmspell_agents._history import History
 from llmspell_agents._hooks import hooked
+from llmspell_agents._lifecycle import DestroyedError, Lifecycle, StateError
+from llmspell_agents._scope import entered, scope_of, with_spent
+from llmspell_agents._statistics import Statistics
 from llmspell_core import (
     Agent,
     AgentChunk,
     AgentInput,
     AgentOutput,
     BaseAgent,
-    ComponentError,
     ComponentMetadata,
-    LLMSpellError,
     ValidationError,
 )
 
 if TYPE_CHECKING:
     import asyncio
 
-    from llmspell_core import ExecutionContext, Services
+    from llmspell_agents._alerts import Alerts
+    from llmspell_agents._scope import Scope
+    from llmspell_core import ExecutionContext, LLMSpellError, Services
 
 Emit = Callable[[AgentChunk], Awaitable[None]]
 
 _AHEAD = 16
 """Chunks a stream may be ahead of whoever reads it."""
 
-
-class DestroyedError(ComponentError):
-    """An agent was used after `destroy`."""
-
-    code = "AGENT_DESTROYED"
+__all__ = ["DestroyedError", "Emit", "ManagedAgent", "StateError"]
 
 
 class ManagedAgent(Agent):
     """An agent built from an `AgentConfig`.
 
-    Subclasses write `answer`. `state` is ``Uninitialized``, ``Running``, ``Error`` (the last
-    execution failed; the next one starts anew) or ``Terminated``.
+    Subclasses write `answer`. Around it an execution has: the state Running (a new agent is
+    initialised and started, one in Error recovers first), the hooks of an execution, the guard
+    against agents inside themselves, and the counting of what was done and spent, that of agents
+    inside it included.
     """
+
+    needs_model = False
+    """Whether agents of this kind ask a model; then the run that builds one records which."""
+    counts_itself = True
+    """What it spends is counted by the execution around it already."""
 
     def __init__(self, config: AgentConfig, services: Services) -> None:
         self.config = config
         self._services = services
-        summed_up = config.memory.strategy == "summary"
-        self._history = History(None if summed_up else config.max_conversation_length)
         self._metadata = ComponentMetadata(
             config.name, config.description, "agent", tags=config.capabilities
         )
-        self.state = "Uninitialized"
-        self.last_error: str | None = None
+        self._history = _memory_of(config)
+        self._born = time.monotonic()
+        self._life: Lifecycle | None = None
+        self._figures: Statistics | None = None
+        self.alerts: Alerts | None = None
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """Its state, and what changes it."""
+        if self._life is None:
+            self._life = Lifecycle(self._metadata, self._born)
+        return self._life
+
+    @property
+    def statistics(self) -> Statistics:
+        """What it has done."""
+        if self._figures is None:
+            self._figures = Statistics()
+        return self._figures
+
+    @property
+    def state(self) -> str:
+        """``Uninitialized``, ``Initializing``, ``Ready``, ``Running``, ``Paused``,
+        ``Terminating``, ``Terminated``, ``Error`` or ``Recovering``.
+        """
+        return "Uninitialized" if self._life is None else self._life.state
+
+    @property
+    def last_error(self) -> str | None:
+        """The message of the last failure."""
+        return None if self._life is None else self._life.last_error
 
     @abstractmethod
     async def answer(
@@ -77,10 +111,13 @@ class ManagedAgent(Agent):
         """The provider's name, for agents that have one."""
         return None
 
+    def context_tokens(self) -> int | None:
+        """How many tokens its model has room for, as far as that is known."""
+        return None
+
     def capabilities(self) -> list[str]:
         """What it can do, for discovery: its own words, ``supports_streaming`` and so on."""
-        own = list(self.config.capabilities)
-        return own if "supports_streaming" in own else [*own, "supports_streaming"]
+        return list(dict.fromkeys([*self.config.capabilities, "supports_streaming"]))
 
     def tool_names(self) -> list[str]:
         """The tools it may use, ``*`` written out."""
@@ -103,31 +140,46 @@ class ManagedAgent(Agent):
         """
         self._history.restore(messages)
 
-    def destroy(self) -> None:
-        """Take it out of its registry; whatever is asked of it later raises."""
-        self._services.agents.remove(self.metadata.name)
-        self.state = "Terminated"
+    def reconfigure(self, config: AgentConfig) -> None:
+        """Go on with another configuration, and with as much of the conversation as it keeps."""
+        entries = [entry.to_dict() for entry in self._history.entries]
+        self.config = config
+        self._metadata = ComponentMetadata(
+            config.name, config.description, "agent", tags=config.capabilities
+        )
+        self._history = _memory_of(config)
+        self._history.restore(entries)
+
+    def members(self) -> Sequence[BaseAgent]:
+        """The agents it consists of; none, for most kinds."""
+        return ()
+
+    async def destroy(self, context: ExecutionContext) -> None:
+        """Terminate it and take it out of its registry; whatever is asked of it later raises.
+
+        Raises:
+            ComponentError: when a hook cancelled the termination; then it lives on.
+        """
+        if self.state != "Terminated":
+            await self.lifecycle.terminate(context)
+        self._services.agents.remove(self._metadata.name)
 
     def check_alive(self) -> None:
-        """Raise `DestroyedError` after `destroy`."""
+        """Raise `DestroyedError` after its end."""
         if self.state == "Terminated":
-            raise DestroyedError(
-                f"Agent '{self.metadata.name}' was destroyed: cannot execute in state Terminated",
-                hint="Build it again.",
-            )
+            self.lifecycle.check()
 
     async def validate_input(self, input: AgentInput) -> None:
-        """Alive, and asked something."""
-        self.check_alive()
+        """In a state to execute, and asked something.
+
+        Raises:
+            StateError: ``cannot execute in state <state>``.
+            ValidationError: without text and media.
+        """
+        if self._life is not None:
+            self._life.check()
         if not input.text.strip() and not input.media:
             raise ValidationError("Input text cannot be empty", field="text")
-
-    async def handle_error(self, error: LLMSpellError) -> AgentOutput:
-        """Remember it and raise it: a failure is never an answer."""
-        if self.state != "Terminated":
-            self.state = "Error"
-            self.last_error = str(error)
-        raise error
 
     async def execute_impl(self, input: AgentInput, context: ExecutionContext) -> AgentOutput:
         """`answer`, in state Running."""
@@ -136,9 +188,47 @@ class ManagedAgent(Agent):
     async def running(
         self, input: AgentInput, context: ExecutionContext, emit: Emit | None
     ) -> AgentOutput:
-        """`answer`, in state Running, with the hooks around it and the pieces going to *emit*."""
-        self.state = "Running"
-        return await hooked(self, input, context, lambda asked: self.answer(asked, context, emit))
+        """`answer`, with all that is around it, the pieces going to *emit*."""
+        around = scope_of(context)
+        inner, scope = entered(self, context)
+        await self.lifecycle.prepare(context)
+        figures = self.statistics
+        began = figures.begin()
+        self._tell("execution_started", context, {})
+        try:
+            output = await hooked(self, input, inner, lambda asked: self.answer(asked, inner, emit))
+        except BaseException as error:
+            done = _with_partial(error, scope)
+            failed = isinstance(error, Exception)
+            figures.end(began, False if failed else None, None if done is None else done.usage)
+            spent = scope.spent if done is None else done.usage
+            if done is not None:
+                figures.called(done.tool_calls)
+            if around is not None:
+                around.spend(spent)
+                around.left = done
+            if failed:
+                await self.lifecycle.fail(str(error), context, executing=True)
+            if self.alerts is not None:
+                self.alerts.evaluate()
+            raise
+        output = with_spent(output, scope.spent)
+        figures.end(began, ok=True, usage=output.usage)
+        if output.tool_calls:
+            figures.called(output.tool_calls)
+        if around is not None:
+            around.spend(output.usage)
+        if self.alerts is not None:
+            self.alerts.evaluate()
+        self._tell("execution_completed", context, {"finish_reason": output.finish_reason})
+        return output
+
+    def _tell(self, event: str, context: ExecutionContext, more: Mapping[str, Any]) -> None:
+        bus = self._services.peek("events")
+        if bus is not None and bus.listening:
+            me = self._metadata
+            payload = {"agent_id": me.id, "agent_name": me.name, **more}
+            bus.publish(f"agent.{event}", payload, context)
 
     def supports_streaming(self) -> bool:
         """Yes."""
@@ -174,6 +264,21 @@ class ManagedAgent(Agent):
             yield AgentChunk("end", index, output=await task)
         finally:
             await _ended(task)
+
+
+def _memory_of(config: AgentConfig) -> History:
+    summed_up = config.memory.strategy == "summary"
+    return History(None if summed_up else config.max_conversation_length)
+
+
+def _with_partial(error: BaseException, scope: Scope) -> AgentOutput | None:
+    """What was done before *error*, with what was spent inside; it is kept in the error too."""
+    done = getattr(error, "partial", None)
+    if not isinstance(done, AgentOutput) or done is scope.left:
+        return None
+    done = with_spent(done, scope.spent)
+    cast("Any", error).partial = done
+    return done
 
 
 async def _ended(task: asyncio.Future[AgentOutput]) -> None:

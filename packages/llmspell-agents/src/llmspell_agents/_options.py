@@ -18,6 +18,8 @@ _ALIASES = {
     "model_settings": "settings",
     "schema": "output_schema",
     "response_format": "output_schema",
+    "agents": "members",
+    "strategy": "routing",
 }
 _LIMITS = {
     "max_execution_time": "max_execution_time",
@@ -249,7 +251,29 @@ def tool_rules(options: Any) -> ToolRules:
     return ToolRules(**made)
 
 
+def _members(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise ValidationError(
+            f"members must be a list of agents or their names, not {type(value).__name__}",
+            field="members",
+        )
+    return tuple(cast("list[Any]", value))
+
+
+def _routing(value: Any) -> Any:
+    from llmspell_agents._routing import Routing
+
+    return Routing.of(value)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 _READERS: Mapping[str, Callable[[Any], Any]] = {
+    "members": _members,
+    "routing": _routing,
+    "workflow": _as_it_is,
     "output_schema": _schema,
     "approval": _approval,
     "budget": _budget,

@@ -39,7 +39,9 @@ class BuilderFace:
 
     @exposed()
     def type(self, type: str) -> Self:
-        """The kind: ``llm``, ``basic``, or one a plugin adds."""
+        """The kind: ``llm``, ``basic``, ``tool``, ``tool-orchestrator``, ``composite``,
+        ``workflow``, ``monitor``, or one a plugin adds.
+        """
         return self._set(type=type)
 
     @exposed()
@@ -97,6 +99,21 @@ class BuilderFace:
     def timeout(self, ms: float) -> Self:
         """The longest one model call may take, in milliseconds."""
         return self._set(timeout_seconds=ms / 1000)
+
+    @exposed(names=("agents",))
+    def members(self, members: list[Any]) -> Self:
+        """The agents of a team, by name or handle; for the type ``composite``."""
+        return self._set(members=members)
+
+    @exposed(names=("strategy",))
+    def routing(self, routing: Any) -> Self:
+        """How a team works: a strategy, a function that names members, or ``{strategy, …}``."""
+        return self._set(routing=routing)
+
+    @exposed()
+    def workflow(self, workflow: Any) -> Self:
+        """The workflow, its name or its id; for the type ``workflow``."""
+        return self._set(workflow=workflow)
 
     @exposed()
     def max_conversation_length(self, messages: int) -> Self:

@@ -124,7 +124,13 @@ Promise.meta = {
     end
     local result, message = methods.await(promise)
     if result == nil then error(tostring(message), 2) end
-    return result[key]
+    local value = result[key]
+    if type(value) ~= "function" then return value end
+    -- A method that is called on the promise is meant for what came of it.
+    return function(first, ...)
+      if first == promise then return value(result, ...) end
+      return value(first, ...)
+    end
   end,
 }
 
