@@ -16,6 +16,7 @@ SUMMARIES: Mapping[str, str] = {
     "resume": "Go on with a recorded run that failed or was killed.",
     "run": "Execute a script file.",
     "runs": "List, show, prune and erase recorded runs.",
+    "state": "Show, change, export and import what scripts keep in State.",
     "storage": "Look into stores, and move them between back ends.",
     "test": "Run the tests of scripts.",
     "version": "Show the version and what it was built from.",

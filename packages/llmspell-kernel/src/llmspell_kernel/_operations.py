@@ -1,4 +1,4 @@
-"""The kernel's operations: runs, plugins, state."""
+"""The kernel's operations on runs and plugins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from llmspell_core import (
     operation,
 )
 from llmspell_kernel._run_rules import in_progress
-from llmspell_kernel._state_keys import addresses_scope
 
 if TYPE_CHECKING:
     from llmspell_core import Plugin
@@ -180,74 +179,3 @@ def _broken(plugin: Plugin) -> str | None:
     except PluginError as error:
         return error.message
     return None
-
-
-def _place(key: str, scope: str | None) -> tuple[str, str]:
-    if scope is not None:
-        return scope, key
-    if addresses_scope(key):
-        word, _, rest = key.partition(":")
-        return word, rest
-    return "global", key
-
-
-@operation("state.get")
-async def state_get(
-    services: Services, context: ExecutionContext, *, key: str, scope: str | None = None
-) -> dict[str, Any]:
-    """A value of state; a key may name its scope itself (``workflow:ID:step``)."""
-    where, name = _place(key, scope)
-    value = await services.state.get(where, name, context)
-    if value is None:
-        raise NotFoundError(f"Key '{key}' not found", code="STATE_KEY_NOT_FOUND")
-    return {"key": name, "value": value, "scope": where}
-
-
-@operation("state.set")
-async def state_set(
-    services: Services,
-    context: ExecutionContext,
-    *,
-    key: str,
-    value: Any,
-    scope: str | None = None,
-) -> dict[str, Any]:
-    """Store a value of state; null deletes it."""
-    where, name = _place(key, scope)
-    await services.state.set(where, name, value, context)
-    return {"key": name, "value": value, "scope": where}
-
-
-@operation("state.delete")
-async def state_delete(
-    services: Services, context: ExecutionContext, *, key: str, scope: str | None = None
-) -> dict[str, Any]:
-    """Remove a value of state."""
-    where, name = _place(key, scope)
-    deleted = await services.state.delete(where, name, context)
-    return {"key": name, "deleted": deleted, "scope": where}
-
-
-@operation("state.list")
-async def state_list(
-    services: Services,
-    context: ExecutionContext,
-    *,
-    scope: str | None = None,
-    prefix: str = "",
-    values: bool = False,
-) -> dict[str, Any]:
-    """The keys by scope, of one scope or of all; with values, their values too."""
-    found: dict[str, Any] = {}
-    for name in [scope] if scope is not None else _apart(await services.state.scopes(context)):
-        if values:
-            table = await services.state.all(name, context)
-            found[name] = {k: v for k, v in table.items() if k.startswith(prefix)}
-        else:
-            found[name] = await services.state.list(name, context, prefix=prefix)
-    return {"scopes": found}
-
-
-def _apart(scopes: list[str]) -> list[str]:
-    """The scopes without those that lie within another (``user:1`` within ``user``)."""
-    return [s for s in scopes if s.partition(":")[0] == s or s.partition(":")[0] not in scopes]
