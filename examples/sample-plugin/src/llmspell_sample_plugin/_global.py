@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from llmspell_core import Record, attribute, exposed, script_global, script_object
 
@@ -10,9 +10,19 @@ if TYPE_CHECKING:
     from llmspell_core import ScriptHost
 
 
+class ReadingOptions(TypedDict, total=False):
+    """How a text is read; editors offer these keys.
+
+    Attributes:
+        words_per_minute: The speed of the reader (200).
+    """
+
+    words_per_minute: int
+
+
 @script_object("Stopwatch")
 class Stopwatch:
-    """Measures how long something takes. Scripts hold it as a handle."""
+    """Measures how long something takes."""
 
     def __init__(self, host: ScriptHost, name: str) -> None:
         self._host = host
@@ -31,7 +41,7 @@ class Stopwatch:
 
     @exposed()
     def lap(self) -> float:
-        """Note a lap; seconds since the last one."""
+        """Note a lap and return the seconds since the last one."""
         total = self.elapsed
         lap = total - sum(self._laps)
         self._laps.append(lap)
@@ -45,22 +55,35 @@ class Stopwatch:
 
 @script_global("Sample")
 class SampleGlobal:
-    """What scripts see as ``Sample``."""
+    """Stopwatches and reading times, to show what a global can do."""
 
     def __init__(self, host: ScriptHost) -> None:
         self._host = host
 
     @exposed()
     def stopwatch(self, name: str = "stopwatch") -> Stopwatch:
-        """A running stopwatch."""
+        """A running stopwatch.
+
+        Args:
+            name: What it is called when it is printed.
+        """
         return Stopwatch(self._host, name)
 
     @exposed()
-    async def reading_time(self, text: str, options: dict[str, Any] | None = None) -> Record:
-        """How long *text* takes to read; ``options.words_per_minute`` as for the tool.
+    async def reading_time(self, text: str, options: ReadingOptions | None = None) -> Record:
+        """How long a text takes to read.
 
-        It asks the tool through the registry, so policy, hooks and the run ledger see the call.
+        Args:
+            text: The text.
+            options: How it is read.
+
+        Returns:
+            The words, the minutes and a sentence, as the tool gives them
+
+        Raises:
+            ValidationError: For a text without a word.
         """
+        # Through the registry, so policy, hooks and the run ledger see the call.
         parameters = {"text": text, **(options or {})}
         result = await self._host.services.tools.invoke(
             "reading_time", parameters, self._host.context

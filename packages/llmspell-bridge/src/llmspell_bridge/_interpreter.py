@@ -25,6 +25,7 @@ from llmspell_core import (
     ResourceLimitError,
     ScriptArguments,
     grouped_globals,
+    handle_name,
 )
 
 if TYPE_CHECKING:
@@ -383,13 +384,8 @@ class Interpreter:
         """What stands in the brackets of ``tostring``; see `script_object`."""
         try:
             given = getattr(target, "__script_title__", None)
-            found: Any = None if given is None else given()
-            for name in ("name", "id"):
-                if isinstance(found, str) and found:
-                    return True, found.encode("utf-8", "surrogateescape")
-                found = getattr(target, name, None)
-            text = found if isinstance(found, str) and found else None
-            return True, None if text is None else text.encode("utf-8", "surrogateescape")
+            text: Any = handle_name(target) if given is None else given()
+            return True, None if not text else str(text).encode("utf-8", "surrogateescape")
         except BaseException as error:
             return self._failure(error, f"{type(target).__name__}.name", Exposure())
 

@@ -47,7 +47,7 @@ def handle_name(value: Any) -> str | None:
         return None
     for key in ("name", "id"):
         found = getattr(value, key, None)
-        if isinstance(found, str):
+        if isinstance(found, str) and found:
             return found
     return None
 
