@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import ModelServer, User, answering, streamed
+from llmspell_testing import Fault, ModelServer
+
+from .conftest import User
 
 ASK = """
 local agent = Agent.builder():name("a"):model("openai/test-model"):build()
@@ -131,58 +133,37 @@ def test_without_a_key_the_call_fails_at_once_and_says_how_to_set_one(user: User
     complains(user.run("run", user.script(ASK)), "API key", "OPENAI_API_KEY")
 
 
-Reply = tuple[int, str, bytes]
-
-
 @pytest.mark.parametrize(
-    ("reply", "phrases"),
+    ("fault", "phrases"),
     [
-        ((401, "application/json", b'{"error":{"message":"bad key"}}'), ("401", "bad key")),
-        ((500, "text/plain", b"oops"), ("500",)),
-        ((200, "application/json", b"<html>not json</html>"), ("LLM provider error",)),
-        ((200, "text/event-stream", streamed("one two three")[:-160]), ("LLM provider error",)),
+        (Fault("auth", message="bad key"), ("401", "bad key")),
+        (Fault("server", message="oops"), ("500", "oops")),
+        (Fault("web_page"), ("LLM provider error", "web page")),
+        (Fault("cut"), ("LLM provider error", "cut off")),
     ],
-    ids=["wrong key", "HTTP 500", "garbage body", "stream cut in the middle"],
+    ids=["wrong key", "HTTP 500", "web page", "cut in the middle"],
 )
 def test_a_provider_that_fails_is_an_error_not_an_answer(
     user: User,
-    model_server: Callable[[Any], ModelServer],
-    reply: Reply,
+    model_server: Callable[..., ModelServer],
+    fault: Fault,
     phrases: tuple[str, ...],
 ) -> None:
-    server = model_server(lambda _: reply)
-    done = user.run(
-        "run",
-        user.script(ASK),
-        env={
-            "OPENAI_BASE_URL": server.url,
-            "OPENAI_API_KEY": "sk-hidden-key",
-            "LLMSPELL_OPENAI_MAX_RETRIES": "0",
-        },
-    )
+    server = model_server("openai", fault, key="sk-hidden-key")
+    environment = {**server.environment, "LLMSPELL_OPENAI_MAX_RETRIES": "0"}
+    done = user.run("run", user.script(ASK), env=environment)
     complains(done, *phrases)
     assert done.out == ""
     assert "sk-hidden-key" not in done.err
 
 
 def test_a_provider_that_recovers_is_asked_again(
-    user: User, model_server: Callable[[Any], ModelServer]
+    user: User, model_server: Callable[..., ModelServer]
 ) -> None:
-    calls = iter(range(10))
-
-    def answer(request: dict[str, Any]) -> Reply:
-        if next(calls) == 0:
-            return 503, "text/plain", b"busy"
-        return answering("Hello there.")(request)
-
-    server = model_server(answer)
-    done = user.run(
-        "run",
-        user.script(ASK),
-        env={"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-x"},
-    )
+    server = model_server("openai", Fault("unavailable"), "Hello there.")
+    done = user.run("run", user.script(ASK), env=server.environment)
     assert (done.code, done.out) == (0, "Hello there.\n")
-    assert len(server.requests) == 2
+    assert len(server.calls) == 2
 
 
 def test_a_full_disk_is_named_and_loses_nothing_acknowledged(user: User) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -10,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import PROJECT, User, answering
+from llmspell_testing import Call, Reply
+
+from .conftest import PROJECT, User
 
 SCRIPT = "examples/script-users/getting-started/quickstart.lua"
 OFFLINE = ("unshare", "--user", "--map-root-user", "--net")
@@ -82,29 +83,26 @@ def test_the_agent_calls_the_tool_through_the_model_loop(reader: User) -> None:
 
 
 def test_with_a_model_the_answers_are_its_own(reader: User, model_server: Any) -> None:
-    def answer(request: dict[str, Any]) -> tuple[int, str, bytes]:
-        asked = request["messages"][-1]
-        if asked["role"] == "user" and request.get("tools"):
-            call = ("call_1", "calculator", json.dumps({"input": "17 * 23 + 4"}))
-            return answering(calls=[call])(request)
-        if asked["role"] == "tool":
-            return answering("The calculator says 395.")(request)
-        return answering("It stops [docs].")(request)
+    def answer(call: Call) -> Reply:
+        if call.messages[-1].role == "user" and call.tools:
+            return Reply(tools=[("calculator", {"input": "17 * 23 + 4"})])
+        if call.messages[-1].role == "tool":
+            return Reply("The calculator says 395.")
+        return Reply("It stops [docs].")
 
-    server = model_server(answer)
-    done = reader.run("run", SCRIPT, env={"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-x"})
+    server = model_server("openai")
+    server.answer_always(answer)
+    done = reader.run("run", SCRIPT, env=server.environment)
 
     assert (done.code, done.err) == (0, "")
     assert "No model is configured" not in done.out
     assert done.out.count("It stops [docs].") == 3
     assert "It answered: The calculator says 395." in done.out
-    first = server.requests[0]
-    assert "Question: What happens when a replayed script" in first["messages"][-1]["content"]
-    tool = next(r for r in server.requests if r.get("tools"))["tools"][0]["function"]
-    assert tool["name"] == "calculator"
-    result = server.requests[-1]["messages"][-1]
-    assert (result["role"], result["tool_call_id"]) == ("tool", "call_1")
-    assert "395" in result["content"]
+    assert "Question: What happens when a replayed script" in server.calls[0].text
+    assert next(call.tools for call in server.calls if call.tools) == ("calculator",)
+    question, result = server.calls[-1].messages[-2:]
+    assert (result.role, result.tool_request_id) == ("tool", question.tool_requests[0].id)
+    assert "395" in result.content
 
 
 def test_a_replay_without_network_and_data_prints_the_same(reader: User) -> None:
@@ -124,9 +122,9 @@ def test_a_replay_without_network_and_data_prints_the_same(reader: User) -> None
 
 
 def test_a_replay_with_a_model_asks_nobody(reader: User, model_server: Any) -> None:
-    server = model_server(answering("Recorded answer."))
-    environment = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-very-secret-key"}
-    recorded = reader.run("run", "--record", SCRIPT, env=environment)
+    server = model_server("openai", key="sk-very-secret-key")
+    server.answer_always("Recorded answer.")
+    recorded = reader.run("run", "--record", SCRIPT, env=server.environment)
     run_id = re.search(r"Recorded run (\S+)", recorded.err)[1]  # type: ignore[index]
     asked = len(server.requests)
 

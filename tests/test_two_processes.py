@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import User, answering, kill
+from llmspell_testing import Call, Fault
+
+from .conftest import User, kill
 
 
 def test_two_processes_count_without_losing_one(user: User) -> None:
@@ -90,14 +92,14 @@ def test_a_killed_workflow_is_resumed_without_repeating_a_step(
 ) -> None:
     killed: list[bool] = []
 
-    def answer(request: dict[str, Any]) -> tuple[int, str, bytes]:
-        if "third" in request["messages"][-1]["content"] and not killed:
+    def answer(call: Call) -> str:
+        if "third" in call.text and not killed:
             killed.append(True)
             kill(process)
-        return answering("done: " + request["messages"][-1]["content"])(request)
+        return f"done: {call.text}"
 
-    server = model_server(answer)
-    environment = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-x"}
+    server = model_server("openai")
+    server.answer_always(answer)
     script = user.script(
         """
         local agent = Agent.builder():name('w'):model('openai/m'):build()
@@ -110,18 +112,17 @@ def test_a_killed_workflow_is_resumed_without_repeating_a_step(
         print(result.outputs.fourth)
         """
     )
-    process = user.start("run", "--record", script, env=environment)
+    process = user.start("run", "--record", script, env=server.environment)
     process.wait(timeout=60)
     assert process.returncode == -9
     process.communicate(timeout=30)
 
     listed = user.run("runs", "list")
     run_id = re.search(r"([0-9a-f-]{8,})", listed.out)[1]  # type: ignore[index]
-    resumed = user.run("resume", run_id, env=environment)
+    resumed = user.run("resume", run_id, env=server.environment)
 
     assert (resumed.code, resumed.out) == (0, "done: do the fourth\n"), resumed
-    asked = [r["messages"][-1]["content"] for r in server.requests]
-    assert [text.split()[-1] for text in asked] == [
+    assert [call.text.split()[-1] for call in server.calls] == [
         "first",
         "second",
         "third",
@@ -135,13 +136,11 @@ def test_a_failed_recorded_run_prints_its_id_and_can_be_resumed(
 ) -> None:
     broken = [True]
 
-    def answer(request: dict[str, Any]) -> tuple[int, str, bytes]:
-        if broken[0] and "second" in request["messages"][-1]["content"]:
-            return 401, "application/json", b'{"error":{"message":"no"}}'
-        return answering("ok " + request["messages"][-1]["content"])(request)
+    def answer(call: Call) -> str | Fault:
+        return Fault("auth") if broken[0] and "second" in call.text else f"ok {call.text}"
 
-    server = model_server(answer)
-    environment = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-x"}
+    server = model_server("openai")
+    server.answer_always(answer)
     script = user.script(
         """
         local agent = Agent.builder():name('w'):model('openai/m'):build()
@@ -152,12 +151,12 @@ def test_a_failed_recorded_run_prints_its_id_and_can_be_resumed(
         end
         """
     )
-    failed = user.run("run", "--record", script, env=environment)
+    failed = user.run("run", "--record", script, env=server.environment)
     assert failed.code == 1
     run_id = re.search(r"llmspell resume (\S+)", failed.err)[1]  # type: ignore[index]
 
     broken[0] = False
-    resumed = user.run("resume", run_id, env=environment)
+    resumed = user.run("resume", run_id, env=server.environment)
 
     assert (resumed.code, resumed.out) == (0, "ok first\nok second\n")
-    assert [r["messages"][-1]["content"] for r in server.requests] == ["first", "second", "second"]
+    assert [call.text for call in server.calls] == ["first", "second", "second"]

@@ -222,6 +222,15 @@ def test_the_environment_alone_makes_a_provider(monkeypatch: pytest.MonkeyPatch)
     assert (made.timeout_seconds, made.max_retries) == (7.5, 1)
 
 
+@pytest.mark.parametrize("start", ["LLMSPELL_PROVIDER_VLLM_", "LLMSPELL_VLLM_"])
+def test_no_retries_at_all_may_be_asked_for(monkeypatch: pytest.MonkeyPatch, start: str) -> None:
+    monkeypatch.setenv(f"{start}MAX_RETRIES", "0")
+    assert (
+        settings_of(service({"vllm": {"base_url": "http://v"}}).resolve("vllm/x")[0]).max_retries
+        == 0
+    )
+
+
 def test_a_variable_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMSPELL_OPENAI_TIMEOUT", "soon")
     with pytest.raises(ConfigurationError, match="LLMSPELL_OPENAI_TIMEOUT: 'soon'"):

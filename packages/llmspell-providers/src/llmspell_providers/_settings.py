@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from llmspell_core import Config, ConfigurationError, ProviderSettings
 from llmspell_providers._catalogue import VENDORS, Vendor, canonical
+from llmspell_providers._estimate import USUAL_ANSWER, thinking_tokens
 from llmspell_providers._prices import Price, read_pricing
 from llmspell_providers._resilience import Resilience, take_resilience
 from llmspell_utils import RetryPolicy
@@ -234,7 +235,10 @@ def _text_or_none(value: Any) -> str | None:
 
 def _usual_answer(defaults: Mapping[str, Any]) -> int | None:
     most = defaults.get("max_tokens")
-    return most if isinstance(most, int) and most > 0 else None
+    if isinstance(most, int) and most > 0:
+        return most
+    thinking = thinking_tokens(defaults)
+    return USUAL_ANSWER + thinking if thinking else None
 
 
 def _value(found: tuple[str, str] | None) -> str | None:
@@ -258,7 +262,8 @@ def _read_number(variable: str) -> float | None:
 
 def _read_retry(table: _Table, strong: str, weak: str) -> RetryPolicy:
     inner = _Table(f"{table.name}.retry", table.table("retry"))
-    inner_max = inner.number("max_retries", _read_number(weak + "MAX_RETRIES") or 3.0)
+    weakest = _read_number(weak + "MAX_RETRIES")
+    inner_max = inner.number("max_retries", 3.0 if weakest is None else weakest)
     usual = table.number("max_retries", inner_max)
     strongest = _read_number(strong + "MAX_RETRIES")
     first = inner.number("initial_delay_ms", table.number("retry_delay", 1000.0)) / 1000

@@ -17,6 +17,7 @@ from llmspell_testing._loopback import (
     HttpRequest,
     LoopbackServer,
     Piece,
+    Reset,
     http_chunk,
     http_head,
 )
@@ -24,6 +25,7 @@ from llmspell_testing._scripted import Reply
 from llmspell_testing.vendors._shapes import ShapeError
 from llmspell_testing.vendors._vendor import (
     BROKEN,
+    VECTOR_LENGTHS,
     Call,
     Fault,
     Frame,
@@ -259,17 +261,19 @@ class ModelServer:
                 self._violation(exchange.request, str(refusal))
             return self._refused(refusal.fault)
         except Exception as error:
-            # A mistake in the test's own function or in the server: the test must see it.
-            self._failure = self._failure or error
-            raise
+            return [self._failed(error)]
 
     def _watched(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """The same pieces; what fails while they are made fails the test."""
         try:
             yield from pieces
         except Exception as error:
-            self._failure = self._failure or error
-            raise
+            yield self._failed(error)
+
+    def _failed(self, error: Exception) -> Reset:
+        """Remember a mistake of the test's own function or of the server, for `verify`."""
+        self._failure = self._failure or error
+        return RESET
 
     def _violation(self, request: HttpRequest, words: str) -> None:
         self.violations.append(
@@ -321,7 +325,8 @@ class ModelServer:
         if call.operation == "models":
             return self.vendor.list_models(call)
         if call.operation == "embed":
-            made = reply.data or [vector_of(text, call.dimensions or 64) for text in call.inputs]
+            length = call.dimensions or VECTOR_LENGTHS.get(call.model.rpartition("/")[2], 64)
+            made = reply.data or [vector_of(text, length) for text in call.inputs]
             words = sum(len(text.split()) for text in call.inputs)
             return self.vendor.embed(call, made, Usage(words))
         return self.vendor.whole(call, reply)

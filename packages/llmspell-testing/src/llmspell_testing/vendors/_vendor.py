@@ -39,6 +39,20 @@ BROKEN = frozenset(
 """Faults of an answer that began well, see `Fault`."""
 
 
+VECTOR_LENGTHS: Mapping[str, int] = {
+    "codestral-embed": 1536,
+    "embed-v4.0": 1536,
+    "gemini-embedding-001": 3072,
+    "mistral-embed": 1024,
+    "multilingual-e5-large-instruct": 1024,
+    "nomic-embed-text": 768,
+    "text-embedding-3-large": 3072,
+    "text-embedding-3-small": 1536,
+    "text-embedding-ada-002": 1536,
+}
+"""How long the vectors of real models are; a model of any other name makes 64 numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """A rate limit as the vendor tells it in headers; what is None is not told."""
