@@ -25,17 +25,23 @@ class AgentOptions(TypedDict, total=False):
         stop: Texts that end the completion.
         seed: Makes sampling repeatable, where the model can.
         tools: The names of its tools; ``{"*"}`` is every registered one.
+        tool_options: For single tools ``{timeout, retry}``: milliseconds, further attempts.
         tool_choice: ``auto``, ``none``, ``required`` or a tool, until the first call was made.
         tool_calling: ``prompt`` for a model without function calling.
         parallel_tools: Whether the calls of one reply run at once (true).
         output_schema: The form of the answer: a JSON Schema, or ``"json"``.
         capabilities: Free words by which it is discovered.
         memory_enabled: Whether it remembers the conversation between executions (true).
+        memory: What becomes of turns there is no room for: ``window`` leaves them out,
+            ``summary`` sums them up; or ``{strategy, threshold, keep}``.
         max_conversation_length: How many messages are remembered.
         context_window: A budget of estimated tokens for prompt, history and input.
         base_url: Another address for this agent.
         api_key: Another key for this agent; never shown.
         settings: Fields for the provider's request, sent as they are.
+        approval: Who is asked before calls that cannot be taken back: a function, or
+            ``destructive``, ``always``, ``never``.
+        budget: What one execution may spend: ``{tokens, cost, calls, seconds, soft}``.
         on_error: ``text`` makes a failure an answer that says so.
         max_execution_time: After so many seconds it returns what it has (300).
         max_tool_calls: Tool calls of one execution (100).
@@ -60,17 +66,21 @@ class AgentOptions(TypedDict, total=False):
     stop: list[str]
     seed: int
     tools: list[Annotated[str, Registered("llmspell.tools")]]
+    tool_options: dict[str, Any]
     tool_choice: Literal["auto", "none", "required"] | str
     tool_calling: Literal["native", "prompt"]
     parallel_tools: bool
     output_schema: dict[str, Any] | Literal["json"]
     capabilities: list[str]
     memory_enabled: bool
+    memory: Literal["window", "summary"] | dict[str, Any]
     max_conversation_length: int
     context_window: int
     base_url: str
     api_key: str
     settings: dict[str, Any]
+    approval: Any
+    budget: dict[str, Any]
     on_error: Literal["raise", "text"]
     max_execution_time: float
     max_tool_calls: int
