@@ -4,7 +4,9 @@ import asyncio
 import threading
 from typing import Any, Literal
 
-from llmspell_bridge import LuaEngine
+import pytest
+
+from llmspell_bridge import LuaEngine, LuaJITEngine
 from llmspell_core import (
     ComponentError,
     Deadline,
@@ -304,13 +306,22 @@ def make_services(config=None, **more: str) -> Services:
     )
 
 
-class World:
-    """Services, one state, and what it wrote."""
+ENGINES = {"lua": LuaEngine, "luajit": LuaJITEngine}
+DOUBLES = pytest.mark.only_lua("LuaJIT has doubles only")
+SYNTAX = pytest.mark.only_lua("LuaJIT does not know the syntax")
+NO_LEN = pytest.mark.only_lua("LuaJIT does not ask tables for __len")
 
-    def __init__(self, config=None, *, services=None, input=None, engine=LuaEngine) -> None:
+
+class World:
+    """Services, one state of the engine under test, and what it wrote."""
+
+    language = "lua"
+    """Set by the fixture of the same name."""
+
+    def __init__(self, config=None, *, services=None, input=None) -> None:
         self.services = services or make_services(config)
         self.written: list[tuple[str, str]] = []
-        self.engine = engine(self.services)
+        self.engine = ENGINES[self.language](self.services)
         self.state = self.engine.open_state(
             output=lambda stream, text: self.written.append((stream, text)), input=input
         )

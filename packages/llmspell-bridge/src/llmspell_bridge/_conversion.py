@@ -139,8 +139,9 @@ class Converter:
         self._function_of = bridge["function_of"]
         self._handle = handle
         self.memory_bytes = 0
-        self._limit = 0
-        """The limit of the heap while a higher one is in force."""
+        self._soft = self._hard = 0
+        self._raised = False
+        """Whether a higher limit is in force, so that an error can be told."""
 
     # From Lua -----------------------------------------------------------------------------------
 
@@ -240,22 +241,37 @@ class Converter:
             runtime.set_max_memory(limit)
         if failure is not None:
             raise failure
-        if limit - runtime.get_memory_used() >= _ROOM:
+        if self._soft - runtime.get_memory_used() >= _ROOM:
             return made
         try:
             self.reserve(0)
         except ResourceLimitError:
             del made
-            runtime.gccollect()
-            self._make_room_for_the_error(limit)
+            self.collect()
+            self._make_room_for_the_error()
             raise
         return made
 
-    def _make_room_for_the_error(self, limit: int) -> None:
+    def limit(self, soft: int, hard: int) -> None:
+        """Bound the heap: what a script may use, and where the allocator refuses; in bytes."""
+        self._soft, self._hard = soft, hard
+        self._runtime.set_max_memory(hard)
+
+    def collect(self) -> None:
+        """A garbage collection. LuaJIT's may need memory, and would fail through our frames."""
+        runtime = self._runtime
+        limit = runtime.get_max_memory()
+        runtime.set_max_memory(0)
+        try:
+            runtime.gccollect()
+        finally:
+            runtime.set_max_memory(limit)
+
+    def _make_room_for_the_error(self) -> None:
         """What was dropped may have left larger tables behind (those of the handles)."""
         used = self._runtime.get_memory_used()
-        if limit - used < _ROOM:
-            self._limit = self._limit or limit
+        if self._hard - used < _ROOM:
+            self._raised = True
             self._runtime.set_max_memory(used + _ROOM)
 
     def reserve(self, size: int) -> None:
@@ -264,13 +280,12 @@ class Converter:
         Raises:
             ResourceLimitError: when they do not.
         """
-        runtime = self._runtime
-        if self._limit and self._limit - runtime.get_memory_used() >= _ROOM:
-            runtime.set_max_memory(self._limit)
-            self._limit = 0
-        limit = runtime.get_max_memory()
+        runtime, limit = self._runtime, self._soft
+        if self._raised and limit - runtime.get_memory_used() >= _ROOM:
+            runtime.set_max_memory(self._hard)
+            self._raised = False
         if limit - runtime.get_memory_used() < size + _ROOM:
-            runtime.gccollect()
+            self.collect()
             if limit - runtime.get_memory_used() < size + _ROOM:
                 raise ResourceLimitError(
                     "memory",

@@ -54,7 +54,7 @@ def failure_table(error: Exception, message: str) -> dict[str, Any]:
 
 
 def script_error(
-    message: str, traceback: str, cause: Exception | None, memory_limit: int
+    message: str, traceback: str, cause: Exception | None, memory_limit: int, language: str
 ) -> LLMSpellError:
     """The error of an execution or callback that ended with the Lua error *message*."""
     message = message.rstrip(_MARK) or "interrupted"
@@ -77,7 +77,7 @@ def script_error(
     found = _POSITION.match(message)
     return ScriptError(
         message,
-        language="lua",
+        language=language,
         line=int(found[1]) if found else None,
         traceback=traceback or None,
         hint=getattr(cause, "hint", None),

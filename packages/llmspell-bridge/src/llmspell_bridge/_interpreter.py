@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "lua")
 _CHUNKS = ("core", "promise", "stdlib", "natives", "peek")
+_JIT_VERSION = (5, 1)
+_JIT_ROOM = 4 * 1024 * 1024
 _SLACK = 512 * 1024
 _bytecode: dict[Any, dict[str, bytes]] = {}
 """The compiled chunks of each lupa module: compiled once per process."""
@@ -46,6 +48,8 @@ _FUNCTIONS = (
     *("begin", "arguments", "load_main", "collect", "set_limit", "peek"),
 )
 _KIND_GLOBAL = "llmspell.globals"
+_TITLE = 500
+"""Characters of a handle's title that are shown."""
 
 
 def _deny(_object: Any, _name: Any, _setting: bool) -> Any:
@@ -58,7 +62,7 @@ def _chunks(module: Any) -> dict[str, bytes]:
         made = {}
         compiler = module.LuaRuntime(encoding=None, register_eval=False, register_builtins=False)
         dump = compiler.eval(b"function(s, n) return string.dump(assert(load(s, n))) end")
-        for name in _CHUNKS:
+        for name in (*_CHUNKS, *(("compat",) if module.LUA_VERSION == _JIT_VERSION else ())):
             with open(os.path.join(_FOLDER, f"{name}.lua"), "rb") as file:
                 made[name] = dump(file.read(), b"=[llmspell]")
         _bytecode[module] = made
@@ -80,8 +84,18 @@ class Interpreter:
             max_memory=0,
         )
         self._host: dict[bytes, Any] = {}
+        self._watch: Callable[[], None] | None = None
         chunks = _chunks(state.module)
+        if state.module.LUA_VERSION == _JIT_VERSION:
+            compat = self._load(chunks["compat"], limits.jit, _random_seed())
+            self._host[b"luajit"], self._watch = compat, compat[b"watch"]
         bridge = self._load(chunks["core"], self._runtime.table_from(self._host_functions()))
+        describe = self._runtime.eval(
+            b"function(running) running[2] = coroutine.create(function() end)"
+            b" return string.format('%p %p', running, running[2]) end"
+        )
+        table, probe = describe(bridge[b"running"]).split()
+        state.interrupter.attach(int(table, 16), int(probe, 16))
         self._load(chunks["promise"], bridge)
         self._load(chunks["stdlib"], bridge, limits.level)
         self._load(chunks["natives"], bridge)
@@ -96,11 +110,6 @@ class Interpreter:
         self._classes: dict[type, int] = {}
         self._instances: dict[type, Any] = {}
         self._tests: Testing | None = None
-        describe = self._runtime.eval(
-            b"function(running) running[2] = coroutine.create(function() end)"
-            b" return string.format('%p %p', running, running[2]) end"
-        )
-        self._probe_addresses(describe(bridge[b"running"]))
         self._inject(bridge)
         self._limit(limits.memory_bytes)
         state.portal.attach(_Functions(functions))
@@ -108,19 +117,20 @@ class Interpreter:
     def _load(self, bytecode: bytes, *args: Any) -> Any:
         return self._runtime.execute(bytecode, *args)
 
-    def _probe_addresses(self, text: bytes) -> None:
-        table, probe = text.split()
-        self.running_table, self.probe = int(table, 16), int(probe, 16)
-
     def _limit(self, memory_bytes: int) -> None:
         """The limit counts what scripts use, not what the engine brought."""
         runtime = self._runtime
         self._base = used = runtime.get_memory_used()
         self.collections = 0
-        counted = runtime.eval(b"collectgarbage('count')") * 1024
-        runtime.set_max_memory(used + memory_bytes)
+        counted = runtime.eval(b"collectgarbage('count')")
         slack = min(_SLACK, memory_bytes // 4)
-        self._functions["set_limit"]((counted + memory_bytes - slack) / 1024)
+        self._functions["set_limit"](counted + (memory_bytes - slack) / 1024)
+        soft = hard = used + memory_bytes
+        compat = self._host.get(b"luajit")
+        if compat is not None:
+            compat[b"ceiling"] = counted + memory_bytes / 1024
+            hard += memory_bytes // 2 + _JIT_ROOM
+        self.converter.limit(soft, hard)
 
     def heap_bytes(self) -> int:
         """What the script uses of its heap."""
@@ -144,7 +154,7 @@ class Interpreter:
         self._instances.clear()
         self._host.clear()
         del self.spawn_main, self.spawn_function, self.release
-        del self.converter, self._runtime
+        del self.converter, self._runtime, self._watch
 
     # Executions ---------------------------------------------------------------------------------
 
@@ -155,6 +165,8 @@ class Interpreter:
             ResourceLimitError: when earlier executions left no room in the heap.
         """
         self.converter.reserve(0)
+        if self._watch is not None:
+            self._watch()
         recording = bool(context.effects.recording)
         seed = 0
         if recording:
@@ -191,7 +203,11 @@ class Interpreter:
         from llmspell_bridge._errors import script_error
 
         raise script_error(
-            found[1].decode("utf-8", "replace"), "", None, self._state.limits.memory_bytes
+            found[1].decode("utf-8", "replace"),
+            "",
+            None,
+            self._state.limits.memory_bytes,
+            self._state.language,
         )
 
     # Host functions -----------------------------------------------------------------------------
@@ -212,7 +228,7 @@ class Interpreter:
             "testing": self._testing,
             **state.sandbox.functions(),
         }
-        self._host = {name.encode(): self._guarded(f, name) for name, f in functions.items()}
+        self._host.update((name.encode(), self._guarded(f, name)) for name, f in functions.items())
         for raw in ("wake", "promised", "stir"):
             self._host[raw.encode()] = _silent(functions[raw])
         self._host.update(
@@ -220,6 +236,9 @@ class Interpreter:
                 b"touch": self._touch,
                 b"block": portal.block,
                 b"dying": state.dying,
+                b"doomed": state.doomed,
+                b"hooks": state.interrupter.hooks.encode(),
+                b"settled": state.interrupter.settled,
                 b"mark": self._mark,
                 b"func": self._function,
                 b"local_token": self._local_token,
@@ -385,7 +404,8 @@ class Interpreter:
         try:
             given = getattr(target, "__script_title__", None)
             text: Any = handle_name(target) if given is None else given()
-            return True, None if not text else str(text).encode("utf-8", "surrogateescape")
+            shown = str(text)[:_TITLE].encode("utf-8", "surrogateescape")
+            return True, shown if text else None
         except BaseException as error:
             return self._failure(error, f"{type(target).__name__}.name", Exposure())
 

@@ -1,10 +1,10 @@
-"""The Lua engines: `lua` (5.4)."""
+"""The Lua engines: `lua` (5.4) and `luajit` (2.1), the same code over two lupa modules."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmspell_bridge._config import limits
+from llmspell_bridge._config import Limits, lua_limits, luajit_limits
 from llmspell_core import ScriptEngine
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class LuaEngine(ScriptEngine):
     """Lua 5.4, through lupa. Each state has a thread and an interpreter of its own."""
 
     language = "lua"
-    suffixes = (".lua",)
+    suffixes: tuple[str, ...] = (".lua",)
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -56,6 +56,9 @@ class LuaEngine(ScriptEngine):
 
         return module
 
+    def _limits(self) -> Limits:
+        return lua_limits(self._services.config)
+
     def open_state(self, *, output: Output, input: Input | None = None) -> ScriptState:
         """A fresh state; its thread starts with the first execution."""
         from llmspell_bridge._lua_state import LuaState
@@ -63,8 +66,36 @@ class LuaEngine(ScriptEngine):
         return LuaState(
             self._services,
             self._module(),
-            limits(self._services.config),
+            self._limits(),
+            language=self.language,
             editor=self._editor,
             output=output,
             input=input,
         )
+
+
+class LuaJITEngine(LuaEngine):
+    """LuaJIT 2.1: Lua 5.1 with the library of 5.4, chosen by name.
+
+    Its compiler is off, because compiled loops look at no hook and so could not be ended;
+    ``engines.luajit.jit`` turns it on.
+    """
+
+    language = "luajit"
+    suffixes = ()
+
+    def _module(self) -> Any:
+        import lupa.luajit21 as module
+
+        return module
+
+    def _limits(self) -> Limits:
+        limits = luajit_limits(self._services.config)
+        if limits.jit:
+            import logging
+
+            logging.getLogger("llmspell.script").warning(
+                "engines.luajit.jit is on: a compiled loop that calls nothing can be ended neither "
+                "by a time limit nor by Ctrl-C; its state is abandoned, and its thread runs on."
+            )
+        return limits

@@ -132,6 +132,7 @@ class LuaState(ScriptState):
         services: For the globals.
         module: The lupa module to use.
         limits: What scripts may use.
+        language: The engine's name, for errors.
         editor: Gives what answers `complete` and `inspect`.
         output: Called on the state's thread.
         input: Asked for lines.
@@ -143,27 +144,30 @@ class LuaState(ScriptState):
         module: Any,
         limits: Limits,
         *,
+        language: str,
         editor: Callable[[], Editor],
         output: Output,
         input: Input | None = None,
     ) -> None:
         self.services = services
-        self._editor = editor
         self.module = module
+        self.language = language
+        self._editor = editor
         self.limits = limits
         self.output = LineOutput(output)
         self.host = LuaHost(self)
         self.sandbox = Sandbox(
             services, self.context, spawn=limits.spawn, output=self.output, input=input
         )
+        self.interrupter = Interrupter(module)
         self.portal = Portal(
             idle_context=self._idle_context,
             failed=self._failed,
             convert=self._converted,
             push=self._pushed,
             room=self._room,
+            calm=self.interrupter.disarm,
         )
-        self.interrupter = Interrupter(module)
         self.failures: deque[tuple[str, Exception]] = deque(maxlen=16)
         """What host calls raised lately: the causes of Lua errors."""
         self.interpreter: Interpreter | None = None
@@ -199,11 +203,6 @@ class LuaState(ScriptState):
                 self._start()
         self.portal.inbox.put(execution)
         return execution.future
-
-    @property
-    def language(self) -> str:
-        """For errors."""
-        return "lua"
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._live, name="llmspell-lua", daemon=True)
@@ -262,7 +261,7 @@ class LuaState(ScriptState):
     def post(self, item: Callback) -> None:
         """A callback for the script's thread; from any thread."""
         if self._closed or self._abandoned or self._thread is None:
-            item.settle(None, ScriptError("the script's state was closed", language="lua"))
+            item.settle(None, ScriptError("the script's state was closed", language=self.language))
         else:
             self.portal.inbox.put(item)
 
@@ -336,22 +335,22 @@ class LuaState(ScriptState):
 
     def arm_running(self, task: Task) -> None:
         """Interrupt *task* and the coroutine of the script's own that runs in it."""
-        interpreter = self.interpreter
-        if interpreter is None:
-            return
-        running = self.interrupter.running(interpreter.running_table, interpreter.probe)
-        if running and self.portal.current is task:
-            self.interrupter.arm(running)
-        if task.address and self.portal.current is task:
-            self.interrupter.arm(task.address)
+        self.interrupter.strike(task.address, lambda: self.portal.current is task)
 
-    def dying(self, address: str) -> bool:
+    def dying(self, address: bytes) -> bool:
         """Lua asks whether its task must end; if so its coroutine is armed."""
-        task = self.portal.current
-        if task is None or task.doom is None:
+        if not self.doomed():
             return False
         self.interrupter.arm(int(address, 16))
         return True
+
+    def doomed(self) -> bool:
+        """Whether the task that runs must end."""
+        task = self.portal.current
+        if task is not None and task.doom is not None:
+            return True
+        self.interrupter.disarm()
+        return False
 
     def _abandon(self, execution: Execution) -> None:
         with self._lock:
@@ -414,6 +413,7 @@ class LuaState(ScriptState):
             self._backlog.popleft().settle(None, closed)
         self._refuse(closed)
         interpreter, self.interpreter = self.interpreter, None
+        self.interrupter.detach()
         self.portal.attach(None)
         if interpreter is not None:
             interpreter.close()
@@ -497,11 +497,14 @@ class LuaState(ScriptState):
         if mismatch is not None:
             error = mismatch
         self.portal.run = None
+        self.interrupter.disarm()
         if not self._abandoned:
             interpreter.collect()
             self._forget_released()
         if isinstance(error, self.module.LuaMemoryError):
-            error = script_error("not enough memory", "", None, self.limits.memory_bytes)
+            error = script_error(
+                "not enough memory", "", None, self.limits.memory_bytes, self.language
+            )
         took = (time.perf_counter() - started) * 1000
         self.failures.clear()
         execution.settle(ScriptResult(execution.value, took, exit_code), error)
@@ -530,7 +533,7 @@ class LuaState(ScriptState):
             (error for text, error in reversed(self.failures) if text and message.endswith(text)),
             None,
         )
-        return script_error(message, traceback, cause, self.limits.memory_bytes)
+        return script_error(message, traceback, cause, self.limits.memory_bytes, self.language)
 
     def _converted(self, raw: Any) -> Any:
         assert self.interpreter is not None
@@ -548,7 +551,9 @@ class LuaState(ScriptState):
         """Call a function of the script in place; on the script's thread."""
         interpreter = self.interpreter
         if interpreter is None or threading.current_thread() is not self._thread:
-            raise ScriptError("a script's function was called outside its thread", language="lua")
+            raise ScriptError(
+                "a script's function was called outside its thread", language=self.language
+            )
         current = self.portal.current
         run = self.portal.run or (Run(self._idle_context()) if current is None else current.run)
         task = Task(run, self.context(), _ignore)

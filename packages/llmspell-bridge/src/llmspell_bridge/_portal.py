@@ -144,6 +144,7 @@ class Portal:
         convert: Turns the raw result of a task into its value.
         push: Turns a value into what is handed to Lua.
         room: None when the heap has room for small values, else the error to report.
+        calm: Called when a task that had to end has ended.
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class Portal:
         convert: Callable[[Any], Any],
         push: Callable[[Any], Any],
         room: Callable[[], LLMSpellError | None],
+        calm: Callable[[], None],
     ) -> None:
         self.inbox: SimpleQueue[Any] = SimpleQueue()
         self.current: Task | None = None
@@ -163,6 +165,7 @@ class Portal:
         self._convert = convert
         self._push = push
         self._room = room
+        self._calm = calm
         self._tasks: dict[int, Task] = {}
         self._pending: dict[int, Pending] = {}
         self._next_token = 0
@@ -207,6 +210,8 @@ class Portal:
                 self._abort(pending)
             return
         self._tasks.pop(task.number, None)
+        if task.doom is not None:
+            self._calm()
         if status == DONE:
             if task.doom is not None:
                 task.deliver(None, task.doom)

@@ -17,12 +17,13 @@ local format, find, sub, gsub = string.format, string.find, string.sub, string.g
 local unpack = table.unpack or unpack
 local rawlen = rawlen or function(t) return #t end
 local getinfo, traceback = debug.getinfo, debug.traceback
-local create, raw_resume, raw_yield = coroutine.create, coroutine.resume, coroutine.yield
+local raw_create, raw_resume, raw_yield = coroutine.create, coroutine.resume, coroutine.yield
 local raw_running, isyieldable = coroutine.running, coroutine.isyieldable
 local raw_close = coroutine.close
 local huge = math.huge
 
-local host_block, host_dying = host.block, host.dying
+local host_block, host_dying, host_doomed, host_settled =
+  host.block, host.dying, host.doomed, host.settled
 local host_mark, host_function = host.mark, host.func
 
 local AWAIT = {}                       -- what a waiting coroutine yields first
@@ -78,16 +79,86 @@ local function die()
   error("the coroutine was interrupted", 0)
 end
 
+-- How `_interrupt.py` gets at what runs: "thread" (a hook per coroutine, set from outside), "state"
+-- (one hook for all, this one, put in place from outside) or "poll" (it is there all the time).
+local hooks, sethook = host.hooks, debug.sethook
+local create = raw_create
+local PERIOD = 10000                   -- instructions between two looks
+
+local heap_full = false                -- LuaJIT: too much was left by a collection
+
+local function check(again)
+  if host_doomed() then
+    if again then sethook(again, "", 1) end   -- after each pcall
+    error(MARK, 0)
+  end
+  if heap_full then
+    heap_full = false
+    error("not enough memory", 0)
+  end
+end
+
+local function look()
+  if raw_running() then check() end    -- not in the engine's own code
+end
+
+local function poll()
+  if not raw_running() then return end
+  sethook(poll, "", PERIOD)
+  check(poll)
+end
+
+local luajit = host.luajit             -- of compat.lua
+if luajit then
+  luajit.full = function()
+    heap_full = true
+    sethook(hooks == "state" and look or poll, "", 1)
+  end
+end
+
+if hooks == "state" then
+  sethook(look, "", 2 ^ 30)            -- Python puts it away
+elseif hooks == "poll" and raw_running() then
+  create = function(f)
+    local co = raw_create(f)
+    sethook(co, poll, "", PERIOD)
+    return co
+  end
+elseif hooks == "poll" then
+  sethook(poll, "", PERIOD)
+end
+bridge.create = create
+
+-- The coroutines that ran lately: the watch may have seen one running that has ended since, and be
+-- about to arm it.
+local recent, turn, pins = {}, 0, hooks == "thread" and 1024 or huge
+
+local function pin(co)
+  turn = turn + 1
+  recent[turn] = co
+  if turn == pins then
+    host_settled()
+    turn = 0
+  end
+end
+
 local function interrupted(message)
   return type(message) == "string" and sub(message, -1) == MARK
 end
 
+-- A traceback without the engine's own frames and names.
+local function cleaned(text)
+  text = gsub(text, "\n[^\n]*%[llmspell%][^\n]*", "")
+  text = gsub(text, "in %a+ 'main_chunk'", "in main chunk")
+  text = gsub(text, "in %a+ 'callback'", "in callback")
+  return (gsub(text, "'raw_xpcall'", "'xpcall'"))
+end
+bridge.cleaned = cleaned
+
 local function trace(co, message, level)
   local text = co and traceback(co, message, level) or traceback(message, (level or 1) + 1)
   if type(text) ~= "string" then return text end
-  text = gsub(text, "\n[^\n]*%[llmspell%][^\n]*", "")
-  return (gsub(gsub(text, "in upvalue 'main_chunk'", "in main chunk"), "in upvalue 'callback'",
-    "in callback"))
+  return cleaned(text)
 end
 
 bridge.fail, bridge.die, bridge.position, bridge.trace = fail, die, position, trace
@@ -198,6 +269,22 @@ local function only_sequence(t, n)
   return true
 end
 
+-- How many elements there are. LuaJIT's `#` may stop at a hole in front of which 5.4's does not.
+local length = rawlen
+if luajit then
+  local maxn = table.maxn
+  length = function(t)
+    local n = #t
+    local last = n > 0 and maxn(t) or 0
+    if last == n or last % 1 ~= 0 then return n end
+    local count = 0
+    for key in next, t do
+      if type(key) == "number" then count = count + 1 end
+    end
+    return last <= 2 * count and last or n
+  end
+end
+
 -- Flattens `t`. `queue` holds the tables in their order, `above` the place of each one's parent.
 local function flatten_all(t, lenient)
   local is_table, root = inner(t, lenient, 0)
@@ -225,7 +312,7 @@ local function flatten_all(t, lenient)
 
   repeat
     local table = queue[at]
-    local n, first, kind = rawlen(table), size, 1
+    local n, first, kind = length(table), size, 1
     size, count = size + 3, 0
     if n > 0 and (not lenient or only_sequence(table, n)) then
       local plain = getmetatable(table) == nil
@@ -390,6 +477,7 @@ end
 
 local function after(co, before, ok, tag, ...)
   running[1] = before
+  if pins ~= huge then pin(before) end
   if ok and rawequal(tag, AWAIT) then
     waiting[co] = true
     if isyieldable() then return again(co, raw_yield(AWAIT, ...)) end
@@ -402,6 +490,7 @@ end
 function bridge.continue(co, ...)
   local before = running[1]
   running[1] = co
+  if pins ~= huge then pin(co) end
   return after(co, before, raw_resume(co, ...))
 end
 
@@ -437,7 +526,7 @@ local function outcome(id, co, before, ok, tag, ...)
   ended(id, co)
   if type(tag) == "string" and find(tag, "not enough memory$") then
     -- There may be no room for a traceback; what the task held goes first.
-    if raw_close then raw_close(co) end
+    if raw_close then pcall(raw_close, co) end
     running[1] = before
     collectgarbage("collect")
     return 2, tag, ""
@@ -456,6 +545,7 @@ local function step(id, ...)
   local co = tasks[id]
   local before = running[1]
   running[1] = co
+  if pins ~= huge then pin(co) end
   return outcome(id, co, before, raw_resume(co, ...))
 end
 
@@ -723,6 +813,11 @@ end
 
 -- A list with nulls in it, so that `#` still counts to its end.
 function bridge.holes(list, n)
+  if luajit then
+    local made = luajit.new_table(n, 0)
+    for i = 1, n do made[i] = list[i] end
+    return made
+  end
   if n > 100000 then return list end
   return { unpack(list, 1, n) }
 end

@@ -298,7 +298,11 @@ if level >= 1 then
   end
   math.log10 = math.log10 or function(x) return log(x, 10) end
 end
-if real.bit then G.bit = real.bit end
+if real.jit then
+  local jit = real.jit
+  G.bit = real.bit
+  G.jit = { version = jit.version, version_num = jit.version_num, os = jit.os, arch = jit.arch }
+end
 
 -- debug: reading only ---------------------------------------------------------------------------
 
@@ -318,7 +322,7 @@ function our_traceback(...)
   if thread then return trace(thread, message, from) end
   if caught_trace then
     local text = (message and message .. "\n" or "") .. sub(caught_trace, 2)
-    return (gsub(text, "\n[^\n]*%[llmspell%][^\n]*", ""))
+    return bridge.cleaned(text)
   end
   return trace(nil, message, (from or 1) + 1)
 end
