@@ -1,4 +1,4 @@
-"""The installed Lua engine keeps the contract of script engines."""
+"""The installed engines keep the contract of script engines."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ LUA = Programs(
 
 
 class TestLua(ScriptEngineSuite):
+    name = "lua"
+
     @pytest.fixture
     def services(self, tmp_path) -> Iterator[Services]:
         made = Services(Config(home=str(tmp_path / "home")))
@@ -37,7 +39,7 @@ class TestLua(ScriptEngineSuite):
 
     @pytest.fixture
     def engine(self, services: Services) -> ScriptEngine:
-        return services.plugins.load("llmspell.engines", "lua")(services)
+        return services.plugins.load("llmspell.engines", self.name)(services)
 
     @pytest.fixture
     def programs(self) -> Programs:
@@ -46,3 +48,7 @@ class TestLua(ScriptEngineSuite):
     @pytest.fixture
     def context(self, services: Services) -> ExecutionContext:
         return ExecutionContext(services)
+
+
+class TestLuaJIT(TestLua):
+    name = "luajit"

@@ -24,7 +24,7 @@ class LuaEngine(ScriptEngine):
     """Lua 5.4, through lupa. Each state has a thread and an interpreter of its own."""
 
     language = "lua"
-    suffixes: tuple[str, ...] = (".lua",)
+    suffixes = (".lua",)
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -75,14 +75,13 @@ class LuaEngine(ScriptEngine):
 
 
 class LuaJITEngine(LuaEngine):
-    """LuaJIT 2.1: Lua 5.1 with the library of 5.4, chosen by name.
+    """LuaJIT 2.1: Lua 5.1 with the library of 5.4. Chosen by name, since files are Lua 5.4.
 
     Its compiler is off, because compiled loops look at no hook and so could not be ended;
     ``engines.luajit.jit`` turns it on.
     """
 
     language = "luajit"
-    suffixes = ()
 
     def _module(self) -> Any:
         import lupa.luajit21 as module
