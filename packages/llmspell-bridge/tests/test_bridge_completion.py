@@ -344,11 +344,18 @@ def test_what_exists_in_a_state_is_offered(world):
 
 
 def test_a_value_that_exists_is_explained(world):
-    world.run("counter = Probe.counter('n') price = 42 text = ('x'):rep(1000)")
-    assert world.state.inspect("price", 2, patience=20).signatures == ("price: integer = 42",)
-    shown = world.state.inspect("text", 2, patience=20).signatures[0]
-    assert shown.startswith('text: string = "xxx')
-    assert len(shown) < 150
+    world.services.secrets.add("sk-very-secret")
+    world.run(
+        "counter = Probe.counter('n') price = 42 greeting = 'hello' long = ('x'):rep(1000)"
+        " key = 'my sk-very-secret key'"
+    )
+    for code, expected in {
+        "price": "price: integer = 42",
+        "greeting": 'greeting: string = "hello"',
+        "long": "long: string",
+        "key": 'key: string = "my <REDACTED> key"',
+    }.items():
+        assert world.state.inspect(code, 2, patience=20).signatures == (expected,)
     assert world.state.inspect("counter:add", 9, patience=20).name == "Counter:add"
 
 

@@ -22,7 +22,7 @@ from llmspell_bridge._meaning import (
     library_names,
 )
 from llmspell_bridge._notation import literal
-from llmspell_bridge._tokens import KEYWORDS, Token, tokens
+from llmspell_bridge._tokens import KEYWORDS, Token, is_name, tokens
 from llmspell_core import (
     Completion,
     Completions,
@@ -272,7 +272,7 @@ def _matching(found: Iterable[tuple[tuple[str, ...], Meaning]], typed: str) -> l
     """One completion for each meaning: by the first of its names that begins as typed."""
     made: dict[str, Completion] = {}
     for names, meaning in found:
-        name = next((n for n in names if n.startswith(typed) and n not in KEYWORDS), None)
+        name = next((n for n in names if n.startswith(typed) and is_name(n)), None)
         if name is None or (name.startswith("_") and not typed.startswith("_")):
             continue
         made.setdefault(name, Completion(name, meaning.kind, meaning.signature, meaning.summary))

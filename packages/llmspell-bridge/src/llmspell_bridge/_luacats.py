@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from llmspell_bridge._library import LibraryName, library
 from llmspell_bridge._notation import literal, markdown
-from llmspell_bridge._tokens import KEYWORDS
+from llmspell_bridge._tokens import KEYWORDS, is_name
 from llmspell_core import (
     GlobalDescription,
     MemberDescription,
@@ -52,7 +52,7 @@ def definitions(described: Sequence[GlobalDescription]) -> str:
 
 class _Definitions:
     def __init__(self, described: Sequence[GlobalDescription]) -> None:
-        self._globals = [each for each in described if not each.error]
+        self._globals = [each for each in described if not each.error and is_name(each.name)]
         self._handles = {h.key: h for each in self._globals for h in each.handles}
         self._names = _unique({key: h.name for key, h in self._handles.items()})
         self._options: dict[str, tuple[OptionKey, ...]] = {}
@@ -73,7 +73,7 @@ class _Definitions:
         lines += self._fields(described.object)
         lines += [f"{described.name} = {{}}", ""]
         lines += self._methods(described.object, described.name, ".")
-        lines += [f"{alias} = {described.name}" for alias in described.aliases]
+        lines += [f"{a} = {described.name}" for a in described.aliases if is_name(a)]
         return "\n".join(lines).rstrip() + "\n"
 
     def _handle(self, described: ObjectDescription, name: str) -> str:
@@ -122,11 +122,12 @@ class _Definitions:
             parameters.append("callback")
             yield "---@param callback? fun(result: any, message: string?)"
         yield from self._returned(member, twin=twin)
-        first, *others = sorted(names, key=lambda name: (name in KEYWORDS, names.index(name)))
-        yield f"function {owner}{separator}{first}({', '.join(parameters)}) end"
-        for name in others:
-            place = f'["{name}"]' if name in KEYWORDS else f".{name}"
-            yield f"{owner}{place} = {owner}.{first}"
+        first, *others = sorted(names, key=lambda name: (not is_name(name), names.index(name)))
+        if is_name(first):
+            yield f"function {owner}{separator}{first}({', '.join(parameters)}) end"
+            for name in others:
+                place = f".{name}" if is_name(name) else f"[{literal(name)}]"
+                yield f"{owner}{place} = {owner}.{first}"
         yield ""
 
     def _returned(self, member: MemberDescription, *, twin: bool) -> Iterator[str]:

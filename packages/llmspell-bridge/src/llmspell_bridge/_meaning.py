@@ -85,14 +85,15 @@ class Catalogue:
 
     def index(self, described: ObjectDescription) -> dict[str, tuple[MemberDescription, bool]]:
         """Every name of a member, with whether it is that of its twin."""
-        found = self._indices.get(described.key)
-        if found is None:
-            found = self._indices[described.key] = {}
+        known = self._indices.get(described.key)
+        if known is None:
+            known = dict[str, tuple[MemberDescription, bool]]()
             for member in described.members:
-                found.update(dict.fromkeys(member.twins, (member, True)))
+                known.update(dict.fromkeys(member.twins, (member, True)))
             for member in described.members:
-                found.update(dict.fromkeys(member.names, (member, False)))
-        return found
+                known.update(dict.fromkeys(member.names, (member, False)))
+            self._indices[described.key] = known
+        return known
 
     def of_type(self, type: ValueType) -> Meaning:
         """What a value of that type is."""

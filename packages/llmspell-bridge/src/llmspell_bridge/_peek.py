@@ -16,6 +16,7 @@ from llmspell_bridge._meaning import (
     Meaning,
     library_meaning,
 )
+from llmspell_bridge._tokens import is_name
 from llmspell_core import CompletionKind, Promise, describe_class
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Peek:
         names = found[3:]
         for at in range(0, len(names), 3):
             name = names[at].decode("utf-8", "replace")
-            if name.isidentifier() and name.isascii():
+            if is_name(name):
                 seen = (len(path) + 1, names[at + 1], names[at + 2])
                 yield name, self.meaning(seen, (*path, name))
 
@@ -121,7 +122,10 @@ class Peek:
             known = library_meaning(".".join(path))
             if known is not UNKNOWN:
                 return known
-        return Existing(word, more.decode("utf-8", "replace"), path, self)
+        shown = more.decode("utf-8", "replace")
+        if word == "string":
+            shown = self._state.services.secrets.redact(shown)
+        return Existing(word, shown, path, self)
 
     def _ours(self, name: str, path: tuple[str, ...]) -> Meaning:
         from llmspell_bridge._globals_streaming import Stream
@@ -175,7 +179,7 @@ class Existing(Meaning):
         """Type and value, or how it is called."""
         if self._type == "function":
             return f"{'.'.join(self._path)}{self._shown or '(...)'}"
-        if self._type == "string":
+        if self._type == "string" and self._shown:
             return f'string = "{self._shown}"'
         return f"{self._type} = {self._shown}" if self._shown else self._type
 

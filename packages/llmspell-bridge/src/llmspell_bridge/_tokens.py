@@ -45,6 +45,11 @@ class Token:
     open: bool = False
 
 
+def is_name(text: str) -> bool:
+    """Whether *text* can stand as a name in code."""
+    return text.isidentifier() and text.isascii() and text not in KEYWORDS
+
+
 def tokens(code: str) -> list[Token]:
     """All tokens of *code* in order, comments included."""
     made: list[Token] = []

@@ -266,7 +266,7 @@ class _Describer:
     def __init__(self) -> None:
         self._done: dict[str, ObjectDescription] = {}
         self._mentioned: dict[str, type] = {}
-        self._within: list[type] = []
+        self._within: list[Any] = []
         """The option tables that are being described: one in itself is not described again."""
 
     def finish(self) -> list[ObjectDescription]:

@@ -75,7 +75,8 @@ local function told(value)
   end
   if t == "number" then return math_type(value), tostring(value) end
   if t == "boolean" then return t, tostring(value) end
-  if t == "string" then return t, #value > LONGEST and sub(value, 1, LONGEST) .. "…" or value end
+  -- A long one is not shown: half of a secret could not be told from other text.
+  if t == "string" then return t, #value <= LONGEST and value or "" end
   return t, ""
 end
 
