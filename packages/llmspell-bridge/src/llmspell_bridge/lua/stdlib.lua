@@ -32,6 +32,41 @@ end
 
 local DENIED = "Security violation: Permission denied: "
 
+-- A C function that we call for a script blames our line; `checked` blames the script's. What the
+-- script itself raised meanwhile stays as it is.
+local position = bridge.position
+local COMPLAINTS = { "^bad argument #", "^wrong number of arguments", "^resulting string too large",
+  "^cannot change a protected", "^'__tostring' must", "^too many elements", "^wrap around" }
+
+local function blamed(name, ok, ...)
+  if ok then return ... end
+  local message = (...)
+  if type(message) == "string" then
+    local text = gsub(message, "^%[llmspell%]:%d+: ", "")
+    for i = 1, #COMPLAINTS do
+      if find(text, COMPLAINTS[i]) then
+        text = gsub(text, "^(bad argument #%d+ to )'[^']*'", "%1'" .. name .. "'")
+        error(position() .. text, 0)
+      end
+    end
+  end
+  error(message, 0)
+end
+
+local function checked(name, f)
+  return function(...) return blamed(name, pcall(f, ...)) end
+end
+
+-- The number that an argument is or reads as.
+local function number(x, n, name)
+  local found = tonumber(x)
+  if found == nil then
+    fail("bad argument #" .. n .. " to '" .. name .. "' (number expected, got "
+      .. (x == nil and "no value" or type(x)) .. ")")
+  end
+  return found
+end
+
 -- Base ------------------------------------------------------------------------------------------
 
 copy("assert error getmetatable ipairs next pairs pcall rawequal rawget rawlen rawset select "
@@ -41,11 +76,18 @@ G.unpack = unpack
 
 local write = host.write
 
-function G.print(...)
-  local n = select("#", ...)
+local function line(n, ...)
   local parts = { ... }
-  for i = 1, n do parts[i] = tostring(parts[i]) end
-  return finish(write(1, concat(parts, "\t", 1, n) .. "\n"))
+  for i = 1, n do
+    local text = tostring(parts[i])
+    if type(text) ~= "string" then error("'__tostring' must return a string", 0) end
+    parts[i] = text
+  end
+  return concat(parts, "\t", 1, n) .. "\n"
+end
+
+function G.print(...)
+  return finish(write(1, blamed("print", pcall(line, select("#", ...), ...))))
 end
 
 -- Finalizers run with hooks off, where no interrupt reaches them.
@@ -57,7 +99,7 @@ function G.setmetatable(t, meta)
     and getmetatable(t) == bridge.ARRAY then
     return replace_metatable(t, meta)   -- an empty array of the host's is an ordinary table
   end
-  return raw_setmetatable(t, meta)
+  return blamed("setmetatable", pcall(raw_setmetatable, t, meta))
 end
 
 -- A handler would run with hooks off as well, so it runs after unwinding; the traceback of the
@@ -94,10 +136,18 @@ local function clean(text)
   return text
 end
 
+-- LuaJIT would give a chunk whose environment is no table the engine's own.
+local NOWHERE = raw_setmetatable({}, {
+  __index = function() return fail("attempt to index a nil value (upvalue '_ENV')") end,
+  __newindex = function() return fail("attempt to index a nil value (upvalue '_ENV')") end,
+  __metatable = false,
+})
+
 local function compile(text, name, env)
   if byte(text) == 27 then
     return nil, "attempt to load a binary chunk (mode is 't')"
   end
+  if raw_setfenv and type(env) ~= "table" then env = NOWHERE end
   return raw_load(clean(text), name, "t", env)
 end
 bridge.compile = compile
@@ -138,9 +188,7 @@ function G.dofile(path)
 end
 
 local raw_collect = collectgarbage
-function G.collectgarbage(option, ...)
-  return raw_collect(option, ...)
-end
+G.collectgarbage = checked("collectgarbage", raw_collect)
 
 function G.warn(...)
   return finish(write(2, "Lua warning: " .. concat({ ... }) .. "\n"))
@@ -170,6 +218,9 @@ do
   end
 
   function wrapped.wrap(f)
+    if type(f) ~= "function" then
+      return fail("bad argument #1 to 'wrap' (function expected)")
+    end
     local thread = create(f)
     return function(...)
       if bridge.waiting[thread] then error("cannot resume non-suspended coroutine", 2) end
@@ -197,6 +248,9 @@ do
   if co.close then
     local raw_close = co.close
     function wrapped.close(thread)
+      if type(thread) ~= "thread" then
+        return fail("bad argument #1 to 'close' (coroutine expected)")
+      end
       if bridge.waiting[thread] or task_of[thread] then error("cannot close a running coroutine", 2) end
       local before = running[1]
       running[1] = thread
@@ -215,7 +269,7 @@ if level >= 1 then
   local string, table, math = real.string, real.table, real.math
   G.string, G.table, G.math, G.utf8 = string, table, math, real.utf8
 
-  local rep = string.rep
+  local rep = checked("rep", string.rep)
   function string.rep(s, n, separator)
     -- In C an empty string is repeated n times all the same.
     if s == "" and (separator == nil or separator == "") then return "" end
@@ -254,34 +308,46 @@ if level >= 1 then
   -- These loop in C over a length that a metamethod may invent.
   local FAR = 100000000
   local raw_insert, raw_remove, raw_move = table.insert, table.remove, table.move
+  local insert, remove = checked("insert", raw_insert), checked("remove", raw_remove)
   function table.insert(t, ...)
-    if select("#", ...) == 2 and type(t) == "table" and getmetatable(t) ~= nil and #t > FAR then
+    if type(t) ~= "table" then return insert(t, ...) end
+    if getmetatable(t) ~= nil and select("#", ...) == 2 and #t > FAR then
       error("table too long", 2)
     end
-    return raw_insert(t, ...)
+    if select("#", ...) == 1 then return raw_insert(t, (...)) end
+    return insert(t, ...)
   end
   function table.remove(t, ...)
-    if select("#", ...) > 0 and type(t) == "table" and getmetatable(t) ~= nil and #t > FAR then
-      error("table too long", 2)
-    end
-    return raw_remove(t, ...)
+    if type(t) ~= "table" then return remove(t, ...) end
+    if select("#", ...) == 0 then return raw_remove(t) end
+    if getmetatable(t) ~= nil and #t > FAR then error("table too long", 2) end
+    return remove(t, ...)
   end
   if raw_move then
+    local move = checked("move", raw_move)
     function table.move(a, first, last, to, ...)
       if type(first) == "number" and type(last) == "number" and last - first > FAR then
         error("too many elements to move", 2)
       end
-      return raw_move(a, first, last, to, ...)
+      return move(a, first, last, to, ...)
     end
   end
   table.unpack = unpack
-  table.getn = function(t) return #t end
+  table.getn = function(t)
+    if type(t) ~= "table" then
+      return fail("bad argument #1 to 'getn' (table expected, got " .. type(t) .. ")")
+    end
+    return #t
+  end
   table.pack = table.pack or function(...) return { n = select("#", ...), ... } end
 
   local exp, log = math.exp, math.log
-  math.pow = math.pow or function(x, y) return x ^ y end
-  math.ldexp = math.ldexp or function(m, e) return m * 2.0 ^ e end
+  math.pow = math.pow or function(x, y) return number(x, 1, "pow") ^ number(y, 2, "pow") end
+  math.ldexp = math.ldexp or function(m, e)
+    return number(m, 1, "ldexp") * 2.0 ^ number(e, 2, "ldexp")
+  end
   math.frexp = math.frexp or function(x)
+    x = number(x, 1, "frexp")
     if x == 0 or x ~= x or x == math.huge or x == -math.huge then return x, 0 end
     local e = math.floor(log(x < 0 and -x or x, 2)) + 1
     local m = x / 2.0 ^ e
@@ -289,14 +355,21 @@ if level >= 1 then
     if m < 0.5 and m > -0.5 then m, e = m * 2, e - 1 end
     return m, e
   end
-  math.cosh = math.cosh or function(x) return (exp(x) + exp(-x)) / 2 end
-  math.sinh = math.sinh or function(x) return (exp(x) - exp(-x)) / 2 end
+  math.cosh = math.cosh or function(x)
+    x = number(x, 1, "cosh")
+    return (exp(x) + exp(-x)) / 2
+  end
+  math.sinh = math.sinh or function(x)
+    x = number(x, 1, "sinh")
+    return (exp(x) - exp(-x)) / 2
+  end
   math.tanh = math.tanh or function(x)
+    x = number(x, 1, "tanh")
     if x > 20 then return 1.0 elseif x < -20 then return -1.0 end
     local a, b = exp(x), exp(-x)
     return (a - b) / (a + b)
   end
-  math.log10 = math.log10 or function(x) return log(x, 10) end
+  math.log10 = math.log10 or function(x) return log(number(x, 1, "log10"), 10) end
 end
 if real.jit then
   local jit = real.jit
@@ -342,6 +415,9 @@ if level >= 2 then
     local thread, f, what
     if type((...)) == "thread" then thread, f, what = ... else f, what = ... end
     f = level_of(f)
+    if type(f) ~= "number" and type(f) ~= "function" then
+      return fail("bad argument #1 to 'getinfo' (function or level expected)")
+    end
     if type(f) == "number" and not thread then f = f + 1 end
     local info
     if thread then info = getinfo(thread, f, what or "nSlutf")
@@ -362,7 +438,7 @@ if level >= 2 then
     end
     f = level_of(f)
     if type(f) ~= "function" then
-      f = f + 1
+      f = number(f, 1, "getlocal") + 1
       if hidden(getinfo(f, "S")) then return nil end
     end
     return raw_getlocal(f, index)
@@ -436,8 +512,8 @@ if level >= 2 then
         local v = (select(i, ...))
         local t = type(v)
         if t == "number" then v = tostring(v) elseif t ~= "string" then
-          error("bad argument #" .. i .. " to 'write' (string expected, got "
-            .. (v == nil and "nil" or t) .. ")", 2)
+          return fail("bad argument #" .. i .. " to 'write' (string expected, got "
+            .. (v == nil and "nil" or t) .. ")")
         end
         finish(write(fd, v))
       end
@@ -689,6 +765,9 @@ if level >= 2 then
       if opened == nil then error(message, 2) end
       file = opened
     end
+    if file ~= nil and not io.type(file) then
+      return fail("bad argument #1 to 'output' (FILE* expected, got " .. type(file) .. ")")
+    end
     output = file or output
     return output
   end
@@ -697,6 +776,9 @@ if level >= 2 then
       local opened, message = io.open(file)
       if opened == nil then error(message, 2) end
       file = opened
+    end
+    if file ~= nil and not io.type(file) then
+      return fail("bad argument #1 to 'input' (FILE* expected, got " .. type(file) .. ")")
     end
     input = file or input
     return input
@@ -731,6 +813,9 @@ if level >= 2 then
   end
 
   function package.searchpath(name, path)
+    if type(name) ~= "string" or type(path) ~= "string" then
+      return fail("bad argument to 'searchpath' (string expected)")
+    end
     local found, message = finish(host.find_module(name, path))
     return found, message
   end
