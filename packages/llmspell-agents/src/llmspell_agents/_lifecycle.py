@@ -394,10 +394,12 @@ class Lifecycle:
             return
         try:
             await self._with_hooks(hooks, source, target, reason, quiet, context)
-        except ComponentError as error:
-            if otherwise is not None and self.state not in (otherwise, "Terminated"):
-                self._set(otherwise, 0.0, error.message)
-                self.last_error, self._errors = str(error), self._errors + 1
+        except BaseException as error:
+            # A cancellation too: nobody would ever finish what was begun.
+            if otherwise is not None:
+                words = str(error) or f"the change from {source} to {target} was cancelled"
+                self._set(otherwise, 0.0, words)
+                self.last_error, self._errors = words, self._errors + 1
             raise
         self._tell(source, target, reason, context)
 
