@@ -515,6 +515,7 @@ async def test_leaving_a_stream_closes_the_connection(vendor: str) -> None:
         await asyncio.wait_for(server.calls[0].disconnected.wait(), 10)
 
 
+@pytest.mark.covers("chat")
 @with_vendors()
 async def test_calls_share_their_connections(vendor: str) -> None:
     async with playing(vendor) as server, at(server) as provider:

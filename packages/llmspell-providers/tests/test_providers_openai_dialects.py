@@ -312,6 +312,19 @@ async def test_azure_is_asked_at_the_deployment(version: str | None, suffix: str
         ]
 
 
+@pytest.mark.parametrize("version", [None, "2025-04-01-preview"])
+async def test_azure_has_the_responses_api_too(version: str | None) -> None:
+    options: dict[str, Any] = {"api": "responses"}
+    if version is not None:
+        options["api_version"] = version
+    async with ModelServer("azure", "ok") as server, at(server, **options) as provider:
+        response = await provider.chat(asked("my-gpt"), make_context())
+        target = server.requests[0].target
+    assert response.content == "ok"
+    dated = f"/openai/responses?api-version={version}"
+    assert target == ("/openai/v1/responses" if version is None else dated)
+
+
 async def test_a_configured_deployment_stands_for_every_chat_model() -> None:
     async with ModelServer("azure", "ok") as server:
         async with at(server, deployment_name="prod", api_version="2024-10-21") as provider:
