@@ -67,6 +67,7 @@ async def test_the_window_of_the_model_bounds_what_is_sent(make_agent: Make) -> 
         await agent.execute("d" * 1000, context)
     assert caught.value.code == "CONTEXT_LENGTH"
     assert "about 251 tokens, the context window of agent 'ada' is 160" in caught.value.message
+    assert "providers.NAME.context_window" in (caught.value.hint or "")
     assert len(provider.requests) == 3
 
 

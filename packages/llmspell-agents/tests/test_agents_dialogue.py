@@ -144,6 +144,7 @@ def test_what_cannot_be_made_to_fit_says_how_much_and_what_to_do() -> None:
     )
     assert error.details == {"tokens": 100, "limit": 25}
     assert ':memory("summary")' in (error.hint or "")
+    assert "providers.NAME" not in (error.hint or "")
     summing = dialogue(25, memory=Memory("summary"))
     summing.entries = made.entries
     with pytest.raises(ValidationError) as caught:

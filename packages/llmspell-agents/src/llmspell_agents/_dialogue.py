@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _DROPPED = "[this result was left out to save room; call the tool again if you need it]"
 _CUT = "\n[shortened to save room]"
+_HOLDS_MORE = " If the model holds more, say so: providers.NAME.context_window."
 _LEAST_RESULT = 200
 _ANSWER = 1_024
 """Tokens kept free for an answer whose length nobody limits, at most an eighth of the window."""
@@ -42,6 +43,7 @@ class Dialogue:
         self._summary = None if history is None or history.summary is None else history.summary
         self._tools = tools
         self.limit = _limit(config, window)
+        self._own_limit = self.limit is not None and self.limit == config.context_window
         self.entries: list[Message] = []
         self.notes: list[Message] = []
         """What is said to the model in this execution only, after all else."""
@@ -76,13 +78,14 @@ class Dialogue:
         return [*base, *_fitting(self._earlier, room), *own, *self.notes]
 
     def _too_long(self, tokens: int) -> ValidationError:
+        more = "" if self._own_limit else _HOLDS_MORE
         return ValidationError(
             f"Input does not fit: about {tokens} tokens, the context window of agent "
             f"'{self._agent}' is {self.limit}",
             field="text",
             code="CONTEXT_LENGTH",
             hint="Shorten the input or the system prompt, offer fewer tools, or take a model with "
-            f"a larger window.{compaction_hint(self._memory)}",
+            f"a larger window.{more}{compaction_hint(self._memory)}",
             details={"tokens": tokens, "limit": self.limit},
         )
 

@@ -221,7 +221,8 @@ class AgentOutput:
 class AgentChunk:
     """A piece of a streamed answer.
 
-    `kind` is ``text`` (`text` is the delta), ``tool_call`` (`data` is the call as
+    `kind` is ``text`` (`text` is the delta), ``reasoning`` (`data` is the delta of what the model
+    lets be seen of its thinking), ``tool_call`` (`data` is the call as
     `ToolCall.to_dict` gives it, without a result), ``tool_result`` (with one) or ``end``
     (`output` is the whole answer).
     """
