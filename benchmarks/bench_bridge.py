@@ -241,6 +241,17 @@ def interrupts(world: World) -> None:
     line("  the slowest of 20", f"{max(took) * 1e3:.2f} ms")
 
 
+def editing(world: World) -> None:
+    code = "local x = Debug.timer('t'):lap('n')\n" * 200 + "Debug.t"
+    world.engine.complete(code, len(code))
+    took = best(lambda: world.engine.complete(code, len(code)))
+    line("completion behind 200 lines", f"{took * 1e3:.1f} ms", "≤ 100 ms")
+    world.run("fruits = {} for i = 1, 1000 do fruits['name_' .. i] = i end")
+    world.state.complete("fruits.", 7)
+    took = best(lambda: world.state.complete("fruits.", 7))
+    line("  in a running state, of 1,000 fields", f"{took * 1e3:.1f} ms", "≤ 100 ms")
+
+
 def resident() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
@@ -266,7 +277,7 @@ def memory(world: World) -> None:
 
 def main() -> None:
     world = World()
-    for part in (new_states, calls, hops, conversion, loops, interrupts, memory):
+    for part in (new_states, calls, hops, conversion, loops, interrupts, editing, memory):
         part(world)
     world.state.close()
 

@@ -383,7 +383,7 @@ def test_a_large_state_is_looked_at_in_part(world):
     world.run("for i = 1, 30000 do _G['name_' .. i] = i end big = { wanted = 1 }")
     assert texts(live(world, "big.|")) == ["wanted"]
     # At most so many fields are looked at, and so many offered.
-    assert 100 < len(texts(live(world, "name_|"))) <= 500
+    assert 100 < len(texts(live(world, "name_|"))) <= 1000
     assert live(world, "name_12345|").end == 10
 
 

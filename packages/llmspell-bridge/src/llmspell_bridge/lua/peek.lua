@@ -9,7 +9,7 @@ local rawget, rawequal = rawget, rawequal
 local sub, concat, unpack = string.sub, table.concat, table.unpack or unpack
 local math_type = math.type or function(x) return "number" end
 
-local FARTHEST, MOST, LOOKED_AT, LONGEST = 8, 500, 20000, 100
+local FARTHEST, MOST, LOOKED_AT, LONGEST = 8, 1000, 20000, 100
 
 -- The table behind `__index`, if that is one.
 local function behind(value)
