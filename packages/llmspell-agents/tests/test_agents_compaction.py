@@ -145,6 +145,40 @@ async def test_a_transcript_longer_than_the_window_is_summed_up_in_pieces(
     assert sum(question.count("x" * 900) for question in asked) == 2
 
 
+async def test_a_transcript_that_is_too_long_after_all_goes_in_smaller_pieces(
+    make_agent: Make,
+) -> None:
+    def speak(request: ChatRequest) -> Any:
+        return "short" if request.messages[0].content.startswith("You sum up") else "x" * 9_000
+
+    def refuse(request: ChatRequest) -> Any:
+        assert len(request.messages[1].content) > 20_000
+        return Reply(error=ProviderError("too long", kind="context_length"))
+
+    provider = ScriptedProvider(*[speak] * 4, refuse, *[speak] * 20)
+    agent, _, services = make_agent(
+        provider=provider, memory=Memory("summary", keep=1), max_conversation_length=6
+    )
+    context = make_context(services)
+    for letter in "abcde":
+        await agent.execute(letter * 9_000, context)
+    asked = [r for r in provider.requests if r.messages[0].content.startswith("You sum up")]
+    assert len(asked) > 2
+    assert all(len(request.messages[1].content) < 17_000 for request in asked[1:])
+    assert agent.conversation[0]["content"] == "short"
+
+
+async def test_an_empty_summary_loses_nothing(make_agent: Make) -> None:
+    provider = ScriptedProvider("1", "2", "", "3")
+    agent, _, services = make_agent(
+        provider=provider, memory=Memory("summary", keep=1), max_conversation_length=2
+    )
+    context = make_context(services)
+    for text in ("a", "b", "c"):
+        await agent.execute(text, context)
+    assert [m["content"] for m in agent.conversation] == ["a", "1", "b", "2", "c", "3"]
+
+
 async def test_a_provider_that_finds_it_too_long_is_asked_once_more_with_less(
     make_agent: Make,
 ) -> None:

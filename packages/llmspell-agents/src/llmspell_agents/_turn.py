@@ -35,6 +35,8 @@ _SAME_TOO_OFTEN = 5
 _ALMOST = 0.05
 """Seconds that clocks may disagree about whether the time is over."""
 _NO_TIME = 1e-6
+_LARGE, _SMALL = 30_000, 1_000
+"""Tokens between which a transcript is summed up in ever smaller pieces."""
 _FINISH = Message(
     "user",
     "(Note: the budget of this task is nearly spent. No more tools can be called. Give your "
@@ -284,10 +286,18 @@ class Turn:
                 self._count(reply)
                 return reply.content
 
-            summary = await summed_up(
-                older, self._dialogue.earlier_summary, ask, limit=self._dialogue.limit
-            )
-        self._dialogue.fold(older, summary, self._clock.now)
+            before, limit = self._dialogue.earlier_summary, self._dialogue.limit
+            while True:
+                try:
+                    summary = await summed_up(older, before, ask, limit=limit)
+                    break
+                except ProviderError as error:
+                    # The window is unknown, or smaller than thought: in smaller pieces, then.
+                    if error.kind != "context_length" or (limit or _LARGE) < _SMALL:
+                        raise
+                    limit = (limit or _LARGE) // 4
+        if summary:
+            self._dialogue.fold(older, summary, self._clock.now)
 
     def _count(self, reply: ChatResponse) -> None:
         if reply.usage is not None:
