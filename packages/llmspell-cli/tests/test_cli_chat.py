@@ -338,6 +338,36 @@ def test_ctrl_c_before_the_first_word_stops_it_too_and_at_an_empty_prompt_it_lea
         gate.open()
 
 
+def test_what_would_move_the_cursor_is_shown_instead(at: At) -> None:
+    server = ModelServer("openai", "red\x1b[31m \u202eback\u00a0ok")
+    with server, at(server).terminal("chat", "-q") as talk:
+        talk.until("> ")
+        talk.type("Colour!\n")
+        talk.until("red\\u001b[31m \\u202eback\u00a0ok", "> ")
+        talk.type(CTRL_D)
+        assert talk.end() == 0
+
+
+def test_ctrl_c_ends_a_pipe_and_keeps_what_was_said(at: At) -> None:
+    gate = Gate()
+    with ModelServer("openai", Reply(pieces=("Once upon", " a time"), between=gate)) as server:
+        place = at(server)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "llmspell", "chat", "-q", "-m", "A story!"],
+            cwd=place.folder,
+            env=place.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.read(9) == "Once upon"
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=30)
+        gate.open()
+    assert (process.returncode, out, error) == (130, "", "Interrupted: interrupted\n")
+
+
 def test_a_failure_is_shown_and_the_talk_goes_on(at: At) -> None:
     server = ModelServer("openai", Fault("server"), "Back.")
     with server, at(server).terminal("chat", "-q") as talk:
@@ -409,7 +439,7 @@ def test_commands_change_the_talk(at: At) -> None:
             say("Two", "b")
             say("/cost", "2 answers: 30 tokens")
             say("/save talk.json", "✓ Saved to talk.json")
-            say("/save /nowhere/talk.json", "Error: ")
+            say("/save /nowhere/talk.json", "Error: Storage error: the conversation cannot be")
             talk.type("/quit\n")
             assert talk.end() == 0
         assert len(json.loads(place.path("talk.json").read_text())["messages"]) == 2

@@ -132,6 +132,17 @@ async def test_the_length_that_the_provider_is_configured_for_stays_in_its_hands
     assert [asked.max_tokens for asked in script.requests] == [None, 150]
 
 
+async def test_thinking_is_reserved_beside_the_answer() -> None:
+    script = ScriptedProvider("a", "b", name="a")
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
+    provider, _ = service(script, a={**PRICED, "defaults": thinking}).resolve("a/m")
+    await provider.chat(request(), spending(tokens=50_000))
+    plain, _ = service(script, a=PRICED).resolve("a/m")
+    asked = ChatRequest("m", (Message("user", PROMPT),), extra=thinking)
+    await plain.chat(asked, spending(tokens=50_000))
+    assert [asked.max_tokens for asked in script.requests] == [None, 6096]
+
+
 async def test_money_cannot_be_limited_for_a_model_whose_price_nobody_knows() -> None:
     script = ScriptedProvider("free", name="a")
     provider, _ = service(script).resolve("a/m")

@@ -19,6 +19,7 @@ from llmspell_core import (
     EffectClass,
     ExecutionCancelled,
     LLMSpellError,
+    StorageError,
     Usage,
     ValidationError,
 )
@@ -61,7 +62,7 @@ class Chat:
         self, setup: ChatSetup, context: ExecutionContext, output: Output, input: Input | None
     ) -> None:
         self.setup = setup
-        self.view = View(output, quiet=setup.quiet)
+        self.view = View(output, quiet=setup.quiet, harmless=setup.interactive)
         self.messages: Messages = []
         self.usage: Usage | None = None
         self.turns: list[dict[str, Any]] = []
@@ -76,6 +77,7 @@ class Chat:
         """
         setup = self.setup
         self.choose(setup.model)
+        self.use(setup.tools)
         if setup.history is not None:
             self.load(setup.history)
         if setup.message is not None:
@@ -173,10 +175,9 @@ class Chat:
         Raises:
             NotFoundError: for one that there is not.
         """
-        registry = self._context.services.tools
         for name in tools:
-            if name != "*":
-                registry.get(name)
+            if name != "*" and not self._context.services.tools.has(name):
+                self._context.services.tools.get(name)
         self.setup = replace(self.setup, tools=tuple(tools))
 
     def known_tools(self) -> list[str]:
@@ -195,7 +196,7 @@ class Chat:
         """Keep the conversation in a file.
 
         Raises:
-            OSError: when it cannot be written.
+            StorageError: when it cannot be written.
         """
         setup = self.setup
         kept = {
@@ -285,7 +286,8 @@ class _Turn:
     async def _answered(self, agent: Agent, context: ExecutionContext, stop: CancelSignal) -> bool:
         """Show the answer as it comes; whether it was stopped."""
         outer = self._chat._context  # pyright: ignore[reportPrivateUsage] - of this module
-        who: Stoppable | None = outer.data.get("chat")
+        # In a pipe there is nothing to go on with: Ctrl-C ends it all.
+        who: Stoppable | None = outer.data.get("chat") if self._chat.setup.interactive else None
         stoppable = nullcontext() if who is None else who.stoppable(lambda: stop.cancel("stopped"))
         try:
             with stoppable:
@@ -389,7 +391,7 @@ def _told(text: str, kept: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(path: str) -> list[Any]:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
             value: Any = json.load(file)
     except FileNotFoundError:
         return []
@@ -409,7 +411,15 @@ def _read(path: str) -> list[Any]:
 
 def _write(path: str, text: str) -> None:
     """Whole or not at all."""
-    beside = f"{path}.{os.getpid()}.new"
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-    os.replace(beside, path)
+    whole = os.path.expanduser(path)
+    beside = f"{whole}.{os.getpid()}.new"
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        os.replace(beside, whole)
+    except OSError as error:
+        raise StorageError(
+            f"the conversation cannot be kept in {path}: {error.strerror}",
+            operation="keep",
+            hint="Name a file in a directory that is there and may be written to.",
+        ) from error

@@ -99,6 +99,4 @@ def command(chat: Chat, line: str) -> bool:
         _DO[name](chat, rest.strip())
     except LLMSpellError as error:
         chat.view.failure(error)
-    except OSError as error:
-        chat.view.note(f"Error: {error}")
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,27 @@ if TYPE_CHECKING:
     from llmspell_core import LLMSpellError, Output, Usage
 
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _shown(found: re.Match[str]) -> str:
+    return "" if found[0] == "\r" else f"\\u{ord(found[0]):04x}"
+
+
 class View:
     """Shows a conversation as it goes.
 
     Args:
         output: Where to.
         quiet: Say nothing of tokens and cost.
+        harmless: Show what would move the cursor or turn the writing round, instead of doing it:
+            models, and whatever they read, wrote it.
     """
 
-    def __init__(self, output: Output, *, quiet: bool) -> None:
+    def __init__(self, output: Output, *, quiet: bool, harmless: bool) -> None:
         self._output = output
         self._quiet = quiet
+        self._harmless = harmless
         self._open = False
 
     def note(self, text: str) -> None:
@@ -34,12 +45,13 @@ class View:
         """
         if kind == "text":
             if text:
-                self._output("stdout", text)
+                self._output("stdout", _CONTROL.sub(_shown, text) if self._harmless else text)
                 self._open = not text.endswith("\n")
             return
         self.end_answer()
         words = {"tool": "Calling tool: {}...", "done": "Tool call complete: {}"}
-        self.note(f"[{words.get(kind, 'Tool call failed: {}').format(text)}]")
+        name = _CONTROL.sub(_shown, text)
+        self.note(f"[{words.get(kind, 'Tool call failed: {}').format(name)}]")
 
     def show_again(self, pieces: Sequence[Sequence[str]]) -> None:
         """An answer from a record."""

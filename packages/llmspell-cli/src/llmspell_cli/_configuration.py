@@ -174,7 +174,9 @@ def try_out(
     invocation: Invocation = ctx.obj
     reading = _reading(invocation)
     where = reading.file or "no file, all settings have their defaults"
-    checks = [("configuration", problem.text) for problem in reading.errors]
+    checks: list[tuple[str, str | None]] = [
+        ("configuration", problem.text) for problem in reading.errors
+    ]
     checks = checks or [("configuration", None)]
     notes = {"configuration": where}
     if not reading.errors:

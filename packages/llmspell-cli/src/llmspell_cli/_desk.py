@@ -5,7 +5,11 @@ Only there does Ctrl-C arrive while a line is edited.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -59,12 +63,13 @@ class Desk:
     def serve(self, execution: Execution) -> None:
         """Read what is asked for, until *execution* is over."""
         execution.when_done(lambda: self._jobs.put(None))
-        while (job := self._jobs.get()) is not None:
-            prompt, done = job
-            try:
-                done.set_result(self._read(prompt))
-            except BaseException as error:
-                done.set_exception(error)
+        with _signals_are_seen():
+            while (job := self._jobs.get()) is not None:
+                prompt, done = job
+                try:
+                    done.set_result(self._read(prompt))
+                except BaseException as error:
+                    done.set_exception(error)
         self._closed = True
         while not self._jobs.empty():
             left = self._jobs.get()
@@ -138,6 +143,47 @@ def _plain(prompt: str) -> str | None:
         write(sys.stderr, prompt)
     line = sys.stdin.readline()
     return line.removesuffix("\n") if line else None
+
+
+@contextmanager
+def _signals_are_seen() -> Generator[None]:
+    """See to it that no signal stays unnoticed until the next key.
+
+    Readline waits for keys in a `select`, which a signal breaks off; one that comes just before
+    it is noticed by nobody. So a thread is told of each signal, and a moment later breaks the
+    wait off with another one that means nothing.
+    """
+    if not _editable():
+        yield
+        return
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    main = threading.get_ident()
+    handler = signal.signal(signal.SIGURG, _nothing)
+    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while (number := os.read(told, 1)) not in (b"", b"\0"):
+            if number != bytes([signal.SIGURG]):
+                for seconds in (0.05, 0.5):
+                    time.sleep(seconds)
+                    signal.pthread_kill(main, signal.SIGURG)
+
+    watching = threading.Thread(target=watch, name="llmspell-signals", daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.write(tell, b"\0")
+        watching.join()
+        os.close(told)
+        os.close(tell)
+        signal.signal(signal.SIGURG, handler)
+
+
+def _nothing(_: int, __: object) -> None:
+    """A handler that lets a signal break off what waits."""
 
 
 def _typed_something() -> bool:

@@ -17,7 +17,7 @@ from llmspell_core import (
     Provider,
     Usage,
 )
-from llmspell_providers._estimate import USUAL_ANSWER, prompt_tokens
+from llmspell_providers._estimate import USUAL_ANSWER, prompt_tokens, thinking_tokens
 from llmspell_providers._prices import Price
 from llmspell_providers._wrapper import Wrapper
 from llmspell_utils import closing
@@ -158,7 +158,8 @@ class _Call:
         """The longest answer that is asked for."""
         if isinstance(self._request, EmbeddingRequest):
             return 0
-        return self._request.max_tokens or self._usual or USUAL_ANSWER
+        thinking = thinking_tokens(self._request.extra)
+        return self._request.max_tokens or (self._usual or USUAL_ANSWER) + thinking
 
     def _decide(self, wanted: int, now: float) -> dict[str, Any]:
         """Reserve: ``{tokens, cost, max_tokens}``, the last where it has to be sent."""

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any, cast
 
 from llmspell_core import ChatRequest, EmbeddingRequest, Media, Message
 
 USUAL_ANSWER = 4096
 """Tokens an answer may take when nobody says how long it may be."""
+
+
+def thinking_tokens(fields: Mapping[str, Any]) -> int:
+    """What the fields of a request allow the model to think beside its answer, as Anthropic
+    writes it: ``thinking.budget_tokens``.
+    """
+    thinking = fields.get("thinking")
+    if not isinstance(thinking, Mapping):
+        return 0
+    tokens = cast("Mapping[str, Any]", thinking).get("budget_tokens")
+    return tokens if isinstance(tokens, int) and tokens > 0 else 0
+
+
 _PER_MESSAGE = 4
 _PER_IMAGE = 1500
 _PER_FILE = 3000
