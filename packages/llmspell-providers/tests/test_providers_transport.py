@@ -19,17 +19,22 @@ import pytest
 from llmspell_core import (
     ChatRequest,
     ConfigurationError,
+    ExecutionContext,
     LLMSpellError,
     Message,
     NetworkError,
     Provider,
     ProviderError,
     ProviderSettings,
+    RateLimitError,
+    Services,
 )
 from llmspell_providers import OpenAIProvider
 from llmspell_testing import (
+    Fault,
     LoopbackServer,
     ModelServer,
+    Reply,
     http_response,
     make_context,
     make_services,
@@ -260,13 +265,46 @@ async def test_compressed_answers_are_read() -> None:
     assert "gzip" in server.requests[0].headers["accept-encoding"]
 
 
-async def test_an_answer_without_end_is_given_up() -> None:
-    async with LoopbackServer() as server:
-        server.answer(b"HTTP/1.1 200 OK\r\n\r\n", *(b"x" * 1_000_000 for _ in range(70)))
-        error = await failure(server.url)
-        assert isinstance(error, ProviderError)
-        assert error.kind == "protocol"
-        assert "exceeds" in error.message
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_without_end_is_given_up(stream: bool) -> None:
+    async with ModelServer("openai", Fault("endless"), key=KEY) as server:
+        async with at(server.base_url) as provider:
+            flow = provider.stream(HELLO, make_context())
+            with pytest.raises(ProviderError, match="the answer exceeds") as caught:
+                await (anext(flow) if stream else provider.chat(HELLO, make_context()))
+        assert caught.value.kind == "protocol"
+        await asyncio.wait_for(server.calls[0].disconnected.wait(), 10)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_huge_answer_arrives_whole(stream: bool) -> None:
+    words = "many words " * 500_000
+    call = Reply(words, tools=[("add", {"text": "x" * 2_000_000})])
+    async with ModelServer("openai", call, key=KEY) as server, at(server.base_url) as provider:
+        if stream:
+            flow = provider.stream(HELLO, make_context())
+            response = [chunk async for chunk in flow][-1].response
+        else:
+            response = await provider.chat(HELLO, make_context())
+    assert response is not None
+    assert response.content == words
+    assert len(response.tool_requests[0].arguments) > 2_000_000
+
+
+async def test_a_storm_of_refusals_is_ridden_out_and_ends() -> None:
+    async with ModelServer("openai") as server:
+        table = {**server.settings, "retry_delay": 1, "max_retries": 3}
+        async with Services({"providers": {"openai": table}}) as services:
+            context = ExecutionContext(services)
+            provider, model = services.providers.resolve("openai/m")
+            storm = [Fault("rate_limit", retry_after=0.01)] * 3
+            server.answer(*storm, "Calm.")
+            request = ChatRequest(model, HELLO.messages)
+            assert (await provider.chat(request, context)).content == "Calm."
+            server.answer_always(Fault("rate_limit", retry_after=0.01))
+            with pytest.raises(RateLimitError):
+                await provider.chat(request, context)
+        assert len(server.calls) == 8
 
 
 def test_nothing_heavy_is_imported_before_the_first_call() -> None:

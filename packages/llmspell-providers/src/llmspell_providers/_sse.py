@@ -28,23 +28,28 @@ class SseParser:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._open: list[bytes] = []
         self._data: list[str] = []
         self._name = ""
 
     def feed(self, piece: bytes) -> list[SseEvent]:
         """The events that *piece* completes."""
-        whole = self._rest + piece
-        # A "\r" at the very end may be half of "\r\n": it waits for the next piece.
-        held = b"\r" if whole.endswith(b"\r") else b""
-        *lines, rest = _LINE_END.split(whole[:-1] if held else whole)
-        self._rest = rest + held
+        if self._open and self._open[-1] == b"\r":
+            # It waited to see whether it is half of "\r\n".
+            piece = self._open.pop() + piece
+        held = piece.endswith(b"\r")
+        # Only the new piece is looked through, however long the open line has become.
+        *lines, rest = _LINE_END.split(piece[:-1] if held else piece)
+        if lines:
+            lines[0] = b"".join([*self._open, lines[0]])
+            self._open.clear()
+        self._open += [part for part in (rest, b"\r" if held else b"") if part]
         return [event for line in lines if (event := self._line(line)) is not None]
 
     def close(self) -> list[SseEvent]:
         """The events that the end of the stream completes."""
-        lines = _LINE_END.split(self._rest)
-        self._rest = b""
+        lines = _LINE_END.split(b"".join(self._open))
+        self._open.clear()
         made = [event for line in lines if line and (event := self._line(line)) is not None]
         last = self._line(b"")
         return made if last is None else [*made, last]
