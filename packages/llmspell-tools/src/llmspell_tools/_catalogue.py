@@ -35,6 +35,13 @@ class Entry:
 
 _ENTRIES = (
     Entry(
+        "archive_handler",
+        "Create, extract and list archives (zip, tar, tar.gz, gz) in the allowed directories",
+        "filesystem",
+        "restricted",
+        aliases=("archive-handler", "archive-handler-tool"),
+    ),
+    Entry(
         "calculator",
         "Evaluate arithmetic expressions with functions, variables and comparisons",
         "utility",

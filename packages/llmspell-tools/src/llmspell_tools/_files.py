@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from typing import IO
 
@@ -51,28 +51,44 @@ def open_folder(path: str, *, create: bool = False) -> int:
     """
     folder = os.open("/", _FOLDER)
     try:
-        for part in path.split("/"):
+        return descend(folder, path.split("/"), path, create=create)
+    finally:
+        os.close(folder)
+
+
+def descend(folder: int, parts: Iterable[str], path: str, *, create: bool = False) -> int:
+    """A descriptor of the directory that *parts* lead to from *folder*, which stays open; *path*
+    is for messages. Raises as `open_folder`.
+    """
+    here = os.dup(folder)
+    try:
+        for part in parts:
             if not part:
                 continue
             try:
-                below = _open_below(part, folder, path)
+                below = _checked_below(part, here, path)
             except FileNotFoundError:
                 if not create:
                     raise
                 with suppress(FileExistsError):
-                    os.mkdir(part, 0o755, dir_fd=folder)
-                below = _open_below(part, folder, path)
-            os.close(folder)
-            folder = below
+                    os.mkdir(part, 0o755, dir_fd=here)
+                below = _checked_below(part, here, path)
+            os.close(here)
+            here = below
     except BaseException:
-        os.close(folder)
+        os.close(here)
         raise
-    return folder
+    return here
 
 
-def _open_below(part: str, folder: int, path: str) -> int:
+def open_below(name: str, folder: int) -> int:
+    """A descriptor of the directory *name* in *folder*; an `OSError` for a link."""
+    return os.open(name, _FOLDER, dir_fd=folder)
+
+
+def _checked_below(part: str, folder: int, path: str) -> int:
     try:
-        return os.open(part, _FOLDER, dir_fd=folder)
+        return open_below(part, folder)
     except OSError as error:
         if error.errno in _REDIRECTED and is_link(part, folder):
             raise redirected(path) from None
@@ -140,3 +156,21 @@ def open_file(path: str, flags: int) -> Generator[IO[bytes]]:
     """Open the regular file at the real *path*. Raises as `open_in` and `open_folder`."""
     with parent_of(path) as (folder, name), open_in(folder, name, flags, path) as file:
         yield file
+
+
+def delete_tree(folder: int, name: str, check: Callable[[], None]) -> None:
+    """Delete the directory *name* in *folder* with all that is in it, following no link; *check*
+    is called between the pieces of the work and ends it by raising.
+    """
+    inner = os.open(name, _FOLDER, dir_fd=folder)
+    try:
+        for entry in os.listdir(inner):
+            check()
+            status = os.stat(entry, dir_fd=inner, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                delete_tree(inner, entry, check)
+            else:
+                os.unlink(entry, dir_fd=inner)
+    finally:
+        os.close(inner)
+    os.rmdir(name, dir_fd=folder)

@@ -1,14 +1,20 @@
-"""File system tools: files and directories."""
+"""File system tools: files and directories, archives."""
 
 from typing import TYPE_CHECKING
 
 from llmspell_core import lazy_exports
 
 if TYPE_CHECKING:
+    from llmspell_tools.filesystem._archive_handler import ArchiveHandler as ArchiveHandler
     from llmspell_tools.filesystem._file_operations import FileOperations as FileOperations
+    from llmspell_tools.filesystem._settings import ArchiveConfig as ArchiveConfig
 
-__all__ = ["FileOperations"]
+__all__ = ["ArchiveConfig", "ArchiveHandler", "FileOperations"]
 
-_HOMES = {"FileOperations": "_file_operations"}
+_HOMES = {
+    "ArchiveConfig": "_settings",
+    "ArchiveHandler": "_archive_handler",
+    "FileOperations": "_file_operations",
+}
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -8,7 +8,7 @@ import stat
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from llmspell_core import (
     EffectClass,
@@ -22,6 +22,7 @@ from llmspell_core import (
 )
 from llmspell_tools._files import (
     CHUNK,
+    delete_tree,
     open_file,
     open_folder,
     open_in,
@@ -36,6 +37,7 @@ from llmspell_tools._operation_tool import (
 )
 from llmspell_tools._results import soft_failure
 from llmspell_tools._threads import Stop, in_thread
+from llmspell_tools.filesystem._answers import done, given, real_path
 from llmspell_tools.filesystem._atomic import overwriting, replacing
 from llmspell_tools.filesystem._file_rules import (
     bounded,
@@ -55,8 +57,6 @@ from llmspell_tools.filesystem._listing import (
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext
     from llmspell_tools._config import FileOperationsConfig
-
-T = TypeVar("T")
 
 _EFFECTS: Mapping[str, EffectClass] = {
     "read": EffectClass.PURE,
@@ -183,7 +183,7 @@ class FileOperations(OperationTool):
         path = _path_of(parameters, "read")
         rules = file_rules(context)
         check_extension(path, rules)
-        real = _real(path, "read", context)
+        real = real_path(path, "read", context)
         encoding = encoding_of(parameters)
 
         def work(stop: Stop) -> tuple[str, int]:
@@ -212,7 +212,7 @@ class FileOperations(OperationTool):
     ) -> ToolResult:
         """``{entries, count}``, at most 1000."""
         path = _path_of(parameters, "list_dir")
-        real = _real(path, "read", context)
+        real = real_path(path, "read", context)
         depth = file_rules(context).max_depth if parameters.get("recursive") else 1
 
         def work(stop: Stop) -> tuple[list[dict[str, Any]], bool]:
@@ -224,7 +224,7 @@ class FileOperations(OperationTool):
         if more:
             metadata["truncated"] = True
             metadata["warnings"] = [f"Only the first {MOST_ENTRIES} entries are listed"]
-        return _done(
+        return done(
             "list_dir",
             f"Found {len(entries)} entries in {path}",
             {"entries": entries, "count": len(entries), "path": path},
@@ -237,7 +237,7 @@ class FileOperations(OperationTool):
     ) -> ToolResult:
         """``{path, type, size, readonly, created, modified, accessed}``."""
         path = _path_of(parameters, "metadata")
-        real = _real(path, "read", context)
+        real = real_path(path, "read", context)
 
         def work(stop: Stop) -> dict[str, Any]:
             with wrap_os_error("read", path), parent_of(real) as (folder, name):
@@ -246,15 +246,15 @@ class FileOperations(OperationTool):
 
         found = await in_thread(work)
         about = {"file_path": path, "file_size": found["size"]}
-        return _done("metadata", f"Retrieved metadata for {path}", found, None, about)
+        return done("metadata", f"Retrieved metadata for {path}", found, None, about)
 
     async def do_exists(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
         """``{exists}``."""
         path = _path_of(parameters, "exists")
-        real = _real(path, "read", context)
+        real = real_path(path, "read", context)
         exists = await in_thread(lambda stop: os.path.lexists(real))
         words = "exists" if exists else "does not exist"
-        return _done(
+        return done(
             "exists",
             f"Path {path} {words}",
             {"exists": exists, "path": path},
@@ -282,7 +282,7 @@ class FileOperations(OperationTool):
         check_extension(path, rules)
         bounded(content, path, rules)
         check_type(content, path, rules)
-        real = _real(path, "write", context)
+        real = real_path(path, "write", context)
         opened = replacing if rules.atomic_writes else overwriting
 
         def work(stop: Stop) -> None:
@@ -292,7 +292,7 @@ class FileOperations(OperationTool):
                     file.write(content[start : start + CHUNK])
 
         await in_thread(work)
-        return _done(
+        return done(
             "write",
             f"Wrote {len(content)} bytes to {path}",
             {"path": path, "size": len(content)},
@@ -306,7 +306,7 @@ class FileOperations(OperationTool):
         content = _content(parameters, "append")
         rules = file_rules(context)
         check_extension(path, rules)
-        real = _real(path, "write", context)
+        real = real_path(path, "write", context)
 
         def work(stop: Stop) -> int:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -323,7 +323,7 @@ class FileOperations(OperationTool):
             return size + len(content)
 
         size = await in_thread(work)
-        return _done(
+        return done(
             "append",
             f"Appended {len(content)} bytes to {path}",
             {"appended_size": len(content), "path": path, "size": size},
@@ -337,7 +337,7 @@ class FileOperations(OperationTool):
         """``{recursive, path}``; an existing directory is fine."""
         path = _path_of(parameters, "create_dir")
         recursive = bool(parameters.get("recursive", False))
-        real = _real(path, "write", context)
+        real = real_path(path, "write", context)
 
         def work(stop: Stop) -> None:
             with wrap_os_error("write", path):
@@ -350,7 +350,7 @@ class FileOperations(OperationTool):
                 os.close(open_folder(real, create=True))
 
         await in_thread(work)
-        return _done(
+        return done(
             "create_dir",
             f"Created directory: {path}",
             {"recursive": recursive, "path": path},
@@ -376,12 +376,12 @@ class FileOperations(OperationTool):
                         field="path",
                         hint="Say recursive = true to delete it with all that is in it.",
                     )
-                _delete_tree(folder, name, stop)
+                delete_tree(folder, name, stop.check)
                 return True
 
         was_folder = await in_thread(work)
         kind = "directory" if was_folder else "file"
-        return _done("delete", f"Deleted {kind}: {path}", {"path": path}, path, {"file_path": path})
+        return done("delete", f"Deleted {kind}: {path}", {"path": path}, path, {"file_path": path})
 
     # Moving --------------------------------------------------------------------------------
 
@@ -391,10 +391,10 @@ class FileOperations(OperationTool):
         rules = file_rules(context)
         for path in (source, target):
             check_extension(path, rules)
-        real = _real(source, "read", context)
-        there = _into(_real(target, "write", context), source)
+        real = real_path(source, "read", context)
+        there = _into(real_path(target, "write", context), source)
         size = await in_thread(lambda stop: _copied(real, there, source, rules, stop))
-        return _done(
+        return done(
             "copy",
             f"Copied {source} to {target}",
             {"source": source, "target": target, "size": size},
@@ -409,9 +409,9 @@ class FileOperations(OperationTool):
         for path in (source, target):
             check_extension(path, rules)
         real = _real_entry(source, context)
-        there = _into(_real(target, "write", context), source)
+        there = _into(real_path(target, "write", context), source)
         await in_thread(lambda stop: _moved(real, there, source, rules, stop))
-        return _done(
+        return done(
             "move",
             f"Moved {source} to {target}",
             {"source": source, "target": target},
@@ -423,42 +423,27 @@ class FileOperations(OperationTool):
 # Paths and rules -----------------------------------------------------------------------------
 
 
-def _real(path: str, mode: Literal["read", "write"], context: ExecutionContext) -> str:
-    return context.services.security.path(path, mode, context, caller="tool")
-
-
 def _real_entry(path: str, context: ExecutionContext) -> str:
     """As `_real` for writing, but a link at the end stands for itself, not for its target."""
     plain = os.path.normpath(path)
     if not os.path.islink(plain):
-        return _real(path, "write", context)
+        return real_path(path, "write", context)
     above, name = os.path.split(plain)
     try:
-        return os.path.join(_real(above or ".", "write", context), name)
+        return os.path.join(real_path(above or ".", "write", context), name)
     except SecurityError:
-        return _real(path, "write", context)
+        return real_path(path, "write", context)
 
 
 def _path_of(parameters: dict[str, Any], operation: str) -> str:
-    return _given(parameters, "path", operation)
+    return given(parameters, "path", operation)
 
 
 def _two_paths(parameters: dict[str, Any], operation: str) -> tuple[str, str]:
     return (
-        _given(parameters, "source_path", operation),
-        _given(parameters, "target_path", operation),
+        given(parameters, "source_path", operation),
+        given(parameters, "target_path", operation),
     )
-
-
-def _given(parameters: dict[str, Any], name: str, operation: str) -> Any:
-    if name not in parameters:
-        raise ValidationError(
-            f"{operation.capitalize()} operation requires '{name}' parameter "
-            f"(Missing required parameter '{name}')",
-            field=name,
-            code="MISSING_REQUIRED",
-        )
-    return parameters[name]
 
 
 def _soft_kind(error: LLMSpellError) -> str:
@@ -467,35 +452,22 @@ def _soft_kind(error: LLMSpellError) -> str:
     return "validation_error" if isinstance(error, ValidationError) else "execution_error"
 
 
-def _done(
-    operation: str, message: str, result: dict[str, Any], value: Any, metadata: dict[str, Any]
-) -> ToolResult:
-    return ToolResult(
-        operation=operation,
-        message=message,
-        result=result,
-        text=message,
-        value=value,
-        metadata=metadata,
-    )
-
-
 # Content -------------------------------------------------------------------------------------
 
 
 def _content(parameters: dict[str, Any], operation: str) -> bytes:
-    given = _given(parameters, "input", operation)
+    content = given(parameters, "input", operation)
     encoding = encoding_of(parameters)
-    if isinstance(given, bytes):
-        return given
-    if not isinstance(given, str):
+    if isinstance(content, bytes):
+        return content
+    if not isinstance(content, str):
         import json
 
-        given = json.dumps(given, ensure_ascii=False, indent=2)
+        content = json.dumps(content, ensure_ascii=False, indent=2)
     try:
         if encoding == "base64":
-            return b64decode(given, validate=True)
-        return given.encode(encoding)
+            return b64decode(content, validate=True)
+        return content.encode(encoding)
     except (UnicodeError, Base64Error) as error:
         raise ValidationError(
             f"The content cannot be written as {encoding}: {error}", field="input"
@@ -545,19 +517,3 @@ def _moved(real: str, there: str, source: str, rules: FileOperationsConfig, stop
                     raise
         _copied(real, there, source, rules, stop)
         os.unlink(name, dir_fd=folder)
-
-
-def _delete_tree(folder: int, name: str, stop: Stop) -> None:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    inner = os.open(name, flags, dir_fd=folder)
-    try:
-        for entry in os.listdir(inner):
-            stop.check()
-            status = os.stat(entry, dir_fd=inner, follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):
-                _delete_tree(inner, entry, stop)
-            else:
-                os.unlink(entry, dir_fd=inner)
-    finally:
-        os.close(inner)
-    os.rmdir(name, dir_fd=folder)

@@ -1,0 +1,32 @@
+"""The sections of single file tools: ``[tools.archive_handler]`` and its neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmspell_core import setting
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveConfig:
+    """``[tools.archive_handler]``: how much may come out of an archive."""
+
+    enabled: bool = setting(True, help="offer the archive tool")
+    max_file_size: int = setting(
+        100 * 1024**2,
+        help="larger files are skipped",
+        unit="bytes",
+        above_zero=True,
+    )
+    max_total_size: int = setting(
+        1024**3,
+        help="most that the files of an archive take together",
+        unit="bytes",
+        above_zero=True,
+    )
+    max_files: int = setting(10_000, help="most files in an archive", above_zero=True)
+    max_ratio: float = setting(
+        100.0,
+        help="how many times larger the content may be than the archive, beyond the first megabyte",
+        above_zero=True,
+    )
