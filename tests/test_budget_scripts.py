@@ -7,7 +7,7 @@ import json
 import pytest
 
 from llmspell_core import Usage
-from llmspell_testing import Fault, ModelServer, Reply
+from llmspell_testing import Call, Fault, Gate, ModelServer, Reply
 
 from .conftest import PROJECT, User
 
@@ -77,6 +77,45 @@ def test_a_budget_over_parallel_branches_holds_and_replays(user: User) -> None:
     again = user.run("replay", run)
     assert (again.code, again.out) == (0, done.out)
     assert "budget calls limit of 3 exceeded" in again.out
+
+
+TEAM = """
+local steps = {}
+for i = 1, 3 do
+    local name = "agent" .. i
+    Agent.builder():name(name):model("acme/m"):tool("calculator"):build()
+    steps[i] = {name = "s" .. i, type = "agent", agent = name, input = "count " .. i}
+end
+local result = Workflow.parallel({name = "team", steps = steps}):execute({})
+print(result.success)
+"""
+
+
+def test_agents_at_once_are_told_to_finish_in_a_replay_as_they_were(user: User) -> None:
+    together = Gate()
+
+    def answer(call: Call) -> Reply:
+        if call.messages[-1].role == "user" and "budget" not in call.text:
+            return Reply(tools=[("calculator", {"input": "1 + 1"})], after=together)
+        return Reply("two")
+
+    with ModelServer("openai") as server:
+        server.answer_always(answer)
+        configured(user, acme=server)
+        with (user.folder / "llmspell.toml").open("a") as file:
+            file.write("[runtime.budget]\ncalls = 6\nsoft = 0.5\n")
+        process = user.start("run", "--record", user.script(TEAM))
+        for _ in range(3):
+            server.wait_for_call()
+        together.open()
+        out, error = process.communicate(timeout=60)
+        assert (process.returncode, out) == (0, "true\n")
+        # Half of the calls were made when the first of them looked.
+        told = [c for c in server.calls if "budget of this task is nearly spent" in c.text]
+        assert len(told) == 3
+    run = error.rpartition("Recorded run ")[2].split()[0]
+    again = user.run("replay", run)
+    assert (again.code, again.out, again.err) == (0, out, "")
 
 
 def test_a_configured_budget_needs_prices_and_says_whose_is_missing(user: User) -> None:

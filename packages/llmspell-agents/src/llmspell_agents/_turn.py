@@ -235,7 +235,9 @@ class Turn:
         budget = self._context.budget
         if budget is None or self._finishing or self._last is None:
             return
-        if budget.nearly_spent(self._clock.monotonic):
+        now = self._clock.monotonic
+        # Observed: agents at once spend in another order when they are replayed.
+        if self._context.observe("budget.soft", None, lambda: budget.nearly_spent(now)):
             self._finishing = True
             self._dialogue.notes.append(_FINISH)
 
