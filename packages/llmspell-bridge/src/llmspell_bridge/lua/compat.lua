@@ -179,9 +179,9 @@ end
 -- string ----------------------------------------------------------------------------------------
 
 function string.rep(s, n, separator)
-  local unit = #s + (separator ~= nil and #separator or 0)
-  if type(n) == "number" and n * unit > 0x7fffff00 then
-    error("resulting string too large", 2)
+  if type(s) == "string" and type(n) == "number" then
+    local unit = #s + (type(separator) == "string" and #separator or 0)
+    if n * unit > 0x7fffff00 then error("resulting string too large", 2) end
   end
   return rep(s, n, separator)
 end

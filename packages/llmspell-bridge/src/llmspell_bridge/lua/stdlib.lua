@@ -1004,9 +1004,13 @@ function bridge.spawn_main()
   return bridge.spawn(f, true)
 end
 
+local on_luajit = real.jit ~= nil
+
 function bridge.collect()
   if bridge.recording and bridge.settle_files then bridge.settle_files() end
   raw_collect("collect")
+  -- LuaJIT keeps the values of tables with weak keys for one collection more.
+  if on_luajit then raw_collect("collect") end
 end
 
 function bridge.mentions(name)
