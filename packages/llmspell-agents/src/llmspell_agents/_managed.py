@@ -140,15 +140,18 @@ class ManagedAgent(Agent):
         """
         self._history.restore(messages)
 
-    def reconfigure(self, config: AgentConfig) -> None:
-        """Go on with another configuration, and with as much of the conversation as it keeps."""
-        entries = [entry.to_dict() for entry in self._history.entries]
-        self.config = config
+    def take_up(self, config: AgentConfig, conversation: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with another configuration and conversation, in place of what there is.
+
+        Raises:
+            ValidationError: for what is no conversation; nothing is changed then.
+        """
+        history = _memory_of(config)
+        history.restore(conversation)
+        self.config, self._history = config, history
         self._metadata = ComponentMetadata(
             config.name, config.description, "agent", tags=config.capabilities
         )
-        self._history = _memory_of(config)
-        self._history.restore(entries)
 
     def members(self) -> Sequence[BaseAgent]:
         """The agents it consists of; none, for most kinds."""

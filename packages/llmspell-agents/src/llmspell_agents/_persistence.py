@@ -78,8 +78,9 @@ async def load(agent: ManagedAgent, services: Services, context: ExecutionContex
         return False
     config = cast("Mapping[str, Any]", found.get("config") or {})
     options = {key: config[key] for key in _TAKEN_UP if config.get(key) is not None}
-    agent.reconfigure(changed(agent.config, options))
-    agent.restore_conversation(cast("list[Any]", found.get("conversation") or []))
+    agent.take_up(
+        changed(agent.config, options), cast("list[Any]", found.get("conversation") or [])
+    )
     agent.lifecycle.restore(cast("Mapping[str, Any]", found.get("lifecycle") or {}))
     agent.statistics.restore(cast("Mapping[str, Any]", found.get("statistics") or {}))
     return True
