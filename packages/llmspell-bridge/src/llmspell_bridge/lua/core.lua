@@ -114,6 +114,9 @@ if luajit then
     heap_full = true
     sethook(hooks == "state" and look or poll, "", 1)
   end
+  function bridge.freed()
+    if collectgarbage("count") < LIMITS.soft then heap_full = false end
+  end
 end
 
 if hooks == "state" then

@@ -1010,7 +1010,10 @@ function bridge.collect()
   if bridge.recording and bridge.settle_files then bridge.settle_files() end
   raw_collect("collect")
   -- LuaJIT keeps the values of tables with weak keys for one collection more.
-  if on_luajit then raw_collect("collect") end
+  if on_luajit then
+    raw_collect("collect")
+    bridge.freed()
+  end
 end
 
 function bridge.mentions(name)
