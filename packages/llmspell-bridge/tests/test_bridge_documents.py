@@ -289,9 +289,27 @@ def test_the_library_that_is_documented_is_the_one_there_is(world):
           if is_plain or not is_table then found[#found + 1] = name end
         end
         return found""")
-    documented = {name for name in library() if ":" not in name}
+    documented = {name for name in library() if ":" not in name and "llmspell." not in name}
     declared = {"ARGS"}
     assert set(there) | declared == documented
+
+
+def test_the_test_library_that_is_documented_is_the_one_there_is(world):
+    from llmspell_bridge._library import library
+    from llmspell_core import camel
+
+    there = world.run(
+        "local names = {} for name in pairs(require('llmspell.test')) do"
+        " names[#names + 1] = name end return names"
+    )
+    prefix = "llmspell.test."
+    documented = [n.removeprefix(prefix) for n in library() if n.startswith(prefix)]
+    assert set(there) == {spelled for name in documented for spelled in (name, camel(name))}
+    for name in library():
+        if name.startswith("expectation:"):
+            method = name.removeprefix("expectation:")
+            code = f"return type(require('llmspell.test').expect(1).{method})"
+            assert world.run(code) == "function"
 
 
 def test_everything_declared_as_native_is_there(world):

@@ -41,6 +41,9 @@ FARTHEST = 100_000
 _NAMING = frozenset({"::", "goto", "local", "for", "function"})
 """What a new name stands behind."""
 
+_MODULES = frozenset({"llmspell.test"})
+"""What ``require`` gives of the engine's own."""
+
 Ask = Callable[[str], Meaning | None]
 """What a global name means in a running state; None where there is none of that name."""
 
@@ -107,7 +110,9 @@ class Editor:
         return library_meaning(name) if declared is UNKNOWN else declared
 
     def _module(self, name: str) -> Meaning:
-        return self.declared("JSON") if name in {"json", "cjson", "dkjson"} else UNKNOWN
+        if name in {"json", "cjson", "dkjson"}:
+            return self.declared("JSON")
+        return library_meaning(name) if name in _MODULES else UNKNOWN
 
     def _code(
         self, code: str, end: int, live: Live | None

@@ -427,27 +427,33 @@ class Text(Meaning):
 TEXT = Text()
 
 
-class File(Meaning):
-    """An open file."""
+@dataclass(frozen=True)
+class LibraryObject(Meaning):
+    """An object of the library, whose methods are written ``word:method``."""
+
+    word: str
+    kind: CompletionKind = "variable"
 
     @property
     def signature(self) -> str:
         """Its type."""
-        return "file"
+        return self.word
 
     def members(self) -> Iterator[tuple[tuple[str, ...], Meaning]]:
         """Its methods."""
+        prefix = f"{self.word}:"
         for name, entry in library().items():
-            if name.startswith("file:"):
-                yield (name.removeprefix("file:"),), Library(entry, method=True)
+            if name.startswith(prefix):
+                yield (name.removeprefix(prefix),), Library(entry, method=True)
 
 
 def of_word(word: str) -> Meaning:
     """What a type is that the library names."""
-    return {"string": TEXT, "file": FILE}.get(word, UNKNOWN)
+    return {"string": TEXT, "file": FILE, "expectation": EXPECTATION}.get(word, UNKNOWN)
 
 
-FILE = File()
+FILE = LibraryObject("file")
+EXPECTATION = LibraryObject("expectation")
 
 
 @dataclass

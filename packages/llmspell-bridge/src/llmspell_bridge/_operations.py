@@ -132,13 +132,13 @@ _NOTHING = Catalogue(lambda _key: None, lambda _group: [])
 
 def _found(plugins: PluginIndex, name: str) -> Iterator[Found]:
     """What *name* means; looked for in the global it begins with before in all of them."""
-    head, *rest = _PARTS.split(name)
+    head = _PARTS.split(name)[0]
     near = [each for each in grouped_globals(plugins) if head in each]
     found = list(_among(describe_globals(plugins, only=(head,)), name)) if near else []
     if not found:
         described = describe_globals(plugins)
         found = list(_among(described, name))
-        if not found and len(rest) < 2 and name in library():
+        if not found and name in library():
             found = [Found.of_library(library()[name])]
         if not found:
             raise _unknown(name, described)
