@@ -313,7 +313,7 @@ class Turn:
         """Run the calls of *reply* and remember them; why the execution ends, if it does."""
         requests = reply.tool_requests
         outcomes: Outcomes = [None] * len(requests)
-        for request in requests:
+        for request in requests if self._tell is not None else ():
             parameters, _ = read_arguments(request.arguments)
             asked = ToolCall(request.id, request.name, parameters or {})
             await self._say("tool_call", asked.to_dict())
