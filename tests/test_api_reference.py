@@ -114,7 +114,26 @@ def test_the_command_hints_at_the_nearest_name(user) -> None:
     assert done.code == 1
     assert "scripts know no 'Agent.bilder'" in done.err
     assert "Did you mean 'Agent.builder'?" in done.err
-    assert "llmspell api" in user.run("api", "qqqqqqqq").err
+    for name in ("qqqqqqqq", "", ".", "Agent.", "Agent.builder.more"):
+        assert user.run("api", name).code == 1, name
+
+
+def test_the_command_tells_of_broken_globals_and_shows_the_others(user) -> None:
+    folder = user.folder / "site"
+    info = folder / "acme_broken-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "entry_points.txt").write_text(
+        "[llmspell.globals]\nBroken = not_there:X\nJSON = not_there:Y\n"
+    )
+    env = {"PYTHONPATH": str(folder)}
+    listed = user.run("api", env=env).out
+    assert "of acme-broken 1.0 cannot be loaded: ModuleNotFoundError" in listed
+    assert (
+        "'JSON' (llmspell.globals) is registered by acme-broken 1.0 and llmspell-bridge" in listed
+    )
+    assert "broken: plugin 'Broken'" in user.run("api", "Broken.anything", env=env).out
+    assert user.run("api", "Debug.timer", env=env).code == 0
+    assert "Broken" not in user.run("api", "--luacats", env=env).out
 
 
 def test_the_command_gives_json(user) -> None:

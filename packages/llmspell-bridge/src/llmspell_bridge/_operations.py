@@ -146,7 +146,7 @@ def _found(plugins: PluginIndex, name: str) -> Iterator[Found]:
 
 
 def _among(described: Sequence[GlobalDescription], name: str) -> Iterator[Found]:
-    head, *rest = _PARTS.split(name)
+    head, *rest = _PARTS.split(name, maxsplit=1)
     member = rest[0] if rest else None
     for each in described:
         if head in (each.name, *each.aliases):
