@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import statistics
 import subprocess
@@ -104,6 +105,23 @@ async def a_provider(url: str, **options: object) -> AsyncIterator[Callable[[], 
         yield lambda: provider.chat(request, context)
 
 
+@contextlib.asynccontextmanager
+async def agents(url: str) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    """Two hundred agents, each of which is asked in turn."""
+    from llmspell_agents import AgentBuilder
+    from llmspell_core import ExecutionContext, Services
+
+    table = {"provider_type": "openai", "base_url": url, "api_key": "k" * 20}
+    async with Services({"providers": {"bench": table}}) as services:
+        made = [
+            AgentBuilder(f"a{n}", model="bench/m", memory_enabled=False).build(services)
+            for n in range(CALLS)
+        ]
+        context = ExecutionContext(services)
+        turn = itertools.cycle(made)
+        yield lambda: next(turn).execute("Hello", context)
+
+
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -138,8 +156,10 @@ WAYS = {"provider": a_provider, "raw httpx": raw_httpx, "raw aiohttp": raw_aioht
 
 
 async def together(url: str) -> None:
-    print(f"{CALLS} calls at once to a server that takes {PAUSE * 1000:.0f} ms, as multiples of that")
-    for name, way in WAYS.items():
+    print(
+        f"{CALLS} calls at once to a server that takes {PAUSE * 1000:.0f} ms, as multiples of that"
+    )
+    for name, way in {"agents": agents, **WAYS}.items():
         async with way(f"{url}/later") as call:
             await asyncio.gather(*(call() for _ in range(10)))
             times = []
@@ -148,7 +168,7 @@ async def together(url: str) -> None:
                 await asyncio.gather(*(call() for _ in range(CALLS)))
                 times.append((time.perf_counter() - start) / PAUSE)
         first, best = times[0], min(times)
-        bound = "  (bound: 4)" if name == "provider" else ""
+        bound = "  (bound: 4)" if name == "agents" else ""
         print(f"  {name:12} first round {first:6.1f} x   best round {best:6.1f} x{bound}")
 
 

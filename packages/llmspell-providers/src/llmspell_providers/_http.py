@@ -78,11 +78,15 @@ class _Clock:
 
 
 class Reply:
-    """An answer whose headers have arrived; `pieces` reads its body."""
+    """An answer whose headers (names in lower case) have arrived; `pieces` reads its body."""
 
     def __init__(self, response: httpx.Response, peer: Peer, clock: _Clock) -> None:
         self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
+        # Looked through for limits in every answer; httpx's own mapping decodes at every look.
+        self.headers: Mapping[str, str] = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in response.headers.raw
+        }
         self._response = response
         self._peer = peer
         self._clock = clock
