@@ -69,6 +69,13 @@ _ENTRIES = (
         },
     ),
     Entry(
+        "file_search",
+        "Search the text of files, or files by name, with plain text or a regular expression",
+        "filesystem",
+        "restricted",
+        aliases=("file-search",),
+    ),
+    Entry(
         "hash_calculator",
         "Calculate and verify digests (MD5, SHA-1, SHA-2, SHA-3, BLAKE2, CRC-32) of text and files",
         "utility",

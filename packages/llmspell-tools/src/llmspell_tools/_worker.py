@@ -13,9 +13,17 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any, cast
 
-from llmspell_core import LLMSpellError, ResourceLimitError, ToolError, ValidationError
+from llmspell_core import (
+    LLMSpellError,
+    ResourceLimitError,
+    SecurityError,
+    StorageError,
+    ToolError,
+    ValidationError,
+)
 
 IDLE = 2
 MEMORY_BYTES = 2 * 1024**3
@@ -111,7 +119,7 @@ class WorkerPool:
         Cancelling kills the child.
 
         Raises:
-            ValidationError, ToolError: as the function raised.
+            ValidationError, SecurityError, StorageError, ToolError: as the function raised.
             ResourceLimitError: when it needed more than 2 GiB.
         """
         loop = asyncio.get_running_loop()
@@ -146,5 +154,11 @@ def _value(answer: Any) -> Any:
     kind, message = table["error"]
     if kind == "memory":
         raise ResourceLimitError("memory", limit=MEMORY_BYTES, used=f"more than {MEMORY_BYTES}")
-    failures: dict[str, type[LLMSpellError]] = {"validation": ValidationError}
-    raise failures.get(kind, ToolError)(message)
+    raise _FAILURES.get(kind, ToolError)(message)
+
+
+_FAILURES: Mapping[str, type[LLMSpellError]] = {
+    "security": SecurityError,
+    "storage": StorageError,
+    "validation": ValidationError,
+}

@@ -36,6 +36,10 @@ def _answer(call: dict[str, Any]) -> dict[str, Any]:
             return {"error": ["memory", "out of memory"]}
         return {"error": ["validation", "the input is nested too deeply"]}
     except Exception as error:
+        # An error of the core's tree keeps its kind; the core itself is not imported for that.
+        kind = getattr(error, "error_type", None)
+        if isinstance(kind, str):
+            return {"error": [kind.lower(), getattr(error, "message", str(error))]}
         return {"error": ["tool", f"{type(error).__name__}: {error}"]}
 
 

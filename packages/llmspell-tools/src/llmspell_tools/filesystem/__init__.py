@@ -1,4 +1,4 @@
-"""File system tools: files and directories, archives."""
+"""File system tools: files and directories, archives, search."""
 
 from typing import TYPE_CHECKING
 
@@ -7,14 +7,16 @@ from llmspell_core import lazy_exports
 if TYPE_CHECKING:
     from llmspell_tools.filesystem._archive_handler import ArchiveHandler as ArchiveHandler
     from llmspell_tools.filesystem._file_operations import FileOperations as FileOperations
+    from llmspell_tools.filesystem._file_search import FileSearch as FileSearch
     from llmspell_tools.filesystem._settings import ArchiveConfig as ArchiveConfig
 
-__all__ = ["ArchiveConfig", "ArchiveHandler", "FileOperations"]
+__all__ = ["ArchiveConfig", "ArchiveHandler", "FileOperations", "FileSearch"]
 
 _HOMES = {
     "ArchiveConfig": "_settings",
     "ArchiveHandler": "_archive_handler",
     "FileOperations": "_file_operations",
+    "FileSearch": "_file_search",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

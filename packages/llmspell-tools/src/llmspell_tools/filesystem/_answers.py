@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from llmspell_core import ToolResult, ValidationError
+from llmspell_core import SecurityError, ToolResult, ValidationError
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 def real_path(path: str, mode: Literal["read", "write"], context: ExecutionContext) -> str:
     """The real path, if the policy lets tools use it so."""
     return context.services.security.path(path, mode, context, caller="tool")
+
+
+def validated_path(path: str, mode: Literal["read", "write"], context: ExecutionContext) -> str:
+    """As `real_path`, for the tools whose refusals begin with ``Path validation failed``."""
+    try:
+        return real_path(path, mode, context)
+    except (SecurityError, ValidationError) as error:
+        error.message = f"Path validation failed: {error.message}"
+        raise
 
 
 def given(parameters: dict[str, Any], name: str, operation: str) -> Any:
