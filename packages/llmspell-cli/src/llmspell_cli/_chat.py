@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llmspell_cli._chat_commands import command
 from llmspell_cli._chat_setup import ChatSetup
+from llmspell_cli._chat_turn import ChatTurn, Messages
 from llmspell_cli._chat_view import View
 from llmspell_core import (
     IO_LOOP,
-    CancelSignal,
     ConfigurationError,
     EffectClass,
-    ExecutionCancelled,
     LLMSpellError,
     StorageError,
     Usage,
@@ -25,23 +23,14 @@ from llmspell_core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
 
-    from llmspell_core import Agent, AgentOutput, ExecutionContext, Input, Output
+    from llmspell_core import ExecutionContext, Input, Output
 
 T = TypeVar("T")
-Messages = list[Mapping[str, Any]]
 
 _MARK = "\\"
 """At the end of a line: the question goes on in the next one."""
-
-
-class Stoppable(Protocol):
-    """Who may stop an answer: ``context.data["chat"]``."""
-
-    def stoppable(self, stop: Callable[[], None]) -> AbstractContextManager[None]:
-        """While this lasts, *stop* may be called from any thread."""
-        ...
 
 
 class Chat:
@@ -66,7 +55,7 @@ class Chat:
         self.messages: Messages = []
         self.usage: Usage | None = None
         self.turns: list[dict[str, Any]] = []
-        self._context = context.child(approval=replace(context.approval, ask=setup.ask))
+        self.context = context.child(approval=replace(context.approval, ask=setup.ask))
         self._input = input
 
     def run(self) -> dict[str, Any]:
@@ -103,7 +92,7 @@ class Chat:
         )
 
     def _read_on(self) -> None:
-        while self._context.cancel.reason is None:
+        while self.context.cancel.reason is None:
             line = self._question()
             if line is None:
                 return
@@ -133,7 +122,7 @@ class Chat:
             assert self._input is not None
             return self._input(prompt if self.setup.interactive else "")
 
-        line = self._context.observe("chat.line", prompt, read)
+        line = self.context.observe("chat.line", prompt, read)
         if not asked and line is not None:
             self.view.show_line(prompt, line)
         return line
@@ -154,7 +143,7 @@ class Chat:
         Raises:
             ConfigurationError: for one that cannot be asked.
         """
-        context = self._context
+        context = self.context
 
         def resolve() -> dict[str, Any]:
             try:
@@ -176,13 +165,13 @@ class Chat:
             NotFoundError: for one that there is not.
         """
         for name in tools:
-            if name != "*" and not self._context.services.tools.has(name):
-                self._context.services.tools.get(name)
+            if name != "*" and not self.context.services.tools.has(name):
+                self.context.services.tools.get(name)
         self.setup = replace(self.setup, tools=tuple(tools))
 
     def known_tools(self) -> list[str]:
         """The tools there are."""
-        return [info.name for info in self._context.services.tools.list()]
+        return [info.name for info in self.context.services.tools.list()]
 
     def load(self, path: str) -> None:
         """Go on from the conversation in a file, if it is there.
@@ -190,7 +179,7 @@ class Chat:
         Raises:
             ValidationError: when it holds something else.
         """
-        self.messages = self._context.observe("file.read", path, lambda: _read(path))
+        self.messages = self.context.observe("file.read", path, lambda: _read(path))
 
     def save(self, path: str) -> None:
         """Keep the conversation in a file.
@@ -211,14 +200,12 @@ class Chat:
 
     def ask(self, text: str) -> None:
         """Ask, show the answer while it comes, and remember both."""
-        turn = _Turn(self, text)
+        turn = ChatTurn(self, text)
         # The request says what the answer depends on, so that a replay of a conversation that
         # was begun otherwise stops here.
         request = {"text": text, "options": self.setup.options()}
         kept = self._wait(
-            self._context.effect(
-                "chat.turn", request, turn.run, effect_class=EffectClass.IDEMPOTENT
-            )
+            self.context.effect("chat.turn", request, turn.run, effect_class=EffectClass.IDEMPOTENT)
         )
         if not turn.live:
             self.view.show_again(kept["pieces"])
@@ -243,129 +230,14 @@ class Chat:
         def give_up(_: str) -> None:
             future.cancel()
 
-        drop = self._context.cancel.subscribe(give_up)
+        drop = self.context.cancel.subscribe(give_up)
         try:
             return future.result()
         except BaseException:
-            self._context.check()
+            self.context.check()
             raise
         finally:
             drop()
-
-
-class _Turn:
-    """One question while it is answered. `live` says that it was, and not taken from a record."""
-
-    def __init__(self, chat: Chat, text: str) -> None:
-        self.live = False
-        self._chat = chat
-        self._text = text
-        self._pieces: list[list[str]] = []
-        self._output: AgentOutput | None = None
-
-    async def run(self, context: ExecutionContext) -> dict[str, Any]:
-        """Ask; the record of what came of it."""
-        self.live = True
-        chat = self._chat
-        stop = CancelSignal(context.cancel)
-        inner = context.child(cancel=stop)
-        agent = context.services.agents.build(chat.setup.options(), inner)
-        try:
-            agent.restore_conversation(chat.messages)
-            stopped = await self._answered(agent, inner, stop)
-            after = list(agent.conversation)
-        finally:
-            stop.detach()
-            context.services.agents.remove(agent.metadata.name)
-        if stopped:
-            after = self._with_what_was_said(after)
-        if chat.setup.history is not None:
-            self._keep(after)
-        return self._record(after, stopped=stopped)
-
-    async def _answered(self, agent: Agent, context: ExecutionContext, stop: CancelSignal) -> bool:
-        """Show the answer as it comes; whether it was stopped."""
-        outer = self._chat._context  # pyright: ignore[reportPrivateUsage] - of this module
-        # In a pipe there is nothing to go on with: Ctrl-C ends it all.
-        who: Stoppable | None = outer.data.get("chat") if self._chat.setup.interactive else None
-        stoppable = nullcontext() if who is None else who.stoppable(lambda: stop.cancel("stopped"))
-        try:
-            with stoppable:
-                await self._shown(agent, context)
-        except ExecutionCancelled:
-            if outer.cancel.reason is not None:
-                raise
-            return True
-        return False
-
-    async def _shown(self, agent: Agent, context: ExecutionContext) -> None:
-        if not self._chat.setup.stream:
-            self._output = await agent.execute(self._text, context)
-            for call in self._output.tool_calls:
-                self._piece("tool", call.name)
-                self._piece("done", call.name)
-            self._piece("text", self._output.text)
-            return
-        async for chunk in agent.stream(self._text, context):
-            if chunk.kind == "text" and chunk.text:
-                self._piece("text", chunk.text)
-            elif chunk.kind == "tool_call":
-                self._piece("tool", chunk.data["name"])
-            elif chunk.kind == "tool_result":
-                result: dict[str, Any] = chunk.data["result"] or {}
-                self._piece("done" if result.get("success") else "failed", chunk.data["name"])
-            self._output = chunk.output or self._output
-
-    def _piece(self, kind: str, text: str) -> None:
-        if kind == "text" and self._pieces and self._pieces[-1][0] == "text":
-            self._pieces[-1][1] += text
-        else:
-            self._pieces.append([kind, text])
-        self._chat.view.piece(kind, text)
-
-    def _said(self) -> str:
-        """The text since the last tool."""
-        return self._pieces[-1][1] if self._pieces and self._pieces[-1][0] == "text" else ""
-
-    def _with_what_was_said(self, after: Messages) -> Messages:
-        """The conversation with the question and the beginning of the answer that was stopped."""
-        said = self._said()
-        if not said:
-            return after
-        asked = {"role": "user", "content": self._text}
-        known = len(after) > len(self._chat.messages)
-        return [*after, *([] if known else [asked]), {"role": "assistant", "content": said}]
-
-    def _keep(self, after: Messages) -> None:
-        chat = self._chat
-        before, chat.messages = chat.messages, after
-        try:
-            chat.save(cast("str", chat.setup.history))
-        finally:
-            chat.messages = before
-
-    def _record(self, after: Messages, *, stopped: bool) -> dict[str, Any]:
-        """JSON: of the messages only those that are new, or a long conversation would be written
-        down again with each question.
-        """
-        before, output = self._chat.messages, self._output
-        kept = 0
-        while kept < min(len(before), len(after)) and before[kept] == after[kept]:
-            kept += 1
-        usage = None if output is None else output.usage
-        metadata: dict[str, Any] = {} if output is None else output.metadata
-        provider, model = metadata.get("provider"), metadata.get("model")
-        return {
-            "text": self._said() if output is None else output.text,
-            "pieces": self._pieces,
-            "kept": kept,
-            "messages": [dict(message) for message in after[kept:]],
-            "usage": None if usage is None else usage.to_dict(),
-            "model": f"{provider}/{model}" if provider and model else None,
-            "finish_reason": "stopped" if output is None else output.finish_reason,
-            "tool_calls": [] if output is None else [call.to_dict() for call in output.tool_calls],
-            "stopped": stopped,
-        }
 
 
 def _told(text: str, kept: Mapping[str, Any]) -> dict[str, Any]:

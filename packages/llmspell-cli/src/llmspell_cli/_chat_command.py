@@ -17,6 +17,7 @@ from llmspell_cli._invocation import Invocation
 from llmspell_core import ValidationError
 
 if TYPE_CHECKING:
+    from llmspell_core import BudgetLimits
     from llmspell_kernel import Execution, Kernel
 
 chat = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -25,12 +26,50 @@ _MONTH = 30 * 86_400.0
 """Seconds: a conversation has no time limit that anybody would notice."""
 
 
+_Model = Annotated[
+    str | None, typer.Argument(metavar="MODEL", help="Like openai/gpt-4o-mini; the default")
+]
+_Message = Annotated[
+    str | None,
+    typer.Option("-m", "--message", help="The only question; - is stdin", metavar="TEXT"),
+]
+_System = Annotated[str | None, typer.Option("--system", help="The system prompt", metavar="TEXT")]
+_Tool = Annotated[
+    list[str] | None,
+    typer.Option("--tool", help="A tool the model may use; several times", metavar="NAME"),
+]
+_History = Annotated[
+    str | None, typer.Option("--history", help="Go on from that file, and keep it", metavar="FILE")
+]
+_Budget = Annotated[
+    list[str] | None,
+    typer.Option("--budget", help="At most so much: 0.50usd,20ktokens", metavar="LIMITS"),
+]
+_MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", help="As --budget USD", metavar="USD", min=0)
+]
+_Ask = Annotated[
+    Literal["destructive", "always", "never"],
+    typer.Option("--ask", help="Before which tool calls you are asked"),
+]
+_Temperature = Annotated[
+    float | None, typer.Option("--temperature", min=0, max=2, metavar="N", help="From 0 to 2")
+]
+_MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, metavar="N", help="The longest answer")
+]
+_NoStream = Annotated[bool, typer.Option("--no-stream", help="Show answers when they are complete")]
+_Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing of tokens and cost")]
+_Record = Annotated[bool, typer.Option("--record", help="Record it, to replay or resume it")]
+_Json = Annotated[bool, typer.Option("--json", help="As --output json")]
+
+
 @chat.command(
     "chat",
     cls=Command,
     epilog="""
     llmspell chat
-    llmspell chat anthropic/claude-sonnet-4-5 --tool calculator --tool file_operations
+    llmspell chat anthropic/claude-haiku-4-5 --tool calculator --tool file_operations
     llmspell chat -m "What is a monad, in one sentence?"
     git diff | llmspell chat -m - --system "Write the commit message." --quiet
     llmspell chat --history talk.json --budget 0.50usd
@@ -38,51 +77,20 @@ _MONTH = 30 * 86_400.0
 )
 def converse(
     ctx: typer.Context,
-    model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="Like openai/gpt-4o-mini; the default")
-    ] = None,
-    message: Annotated[
-        str | None,
-        typer.Option("-m", "--message", help="The only question; - is stdin", metavar="TEXT"),
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option("--system", help="The system prompt", metavar="TEXT")
-    ] = None,
-    tool: Annotated[
-        list[str] | None,
-        typer.Option("--tool", help="A tool the model may use; several times", metavar="NAME"),
-    ] = None,
-    history: Annotated[
-        str | None,
-        typer.Option("--history", help="Go on from that file, and keep it", metavar="FILE"),
-    ] = None,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option("--budget", help="At most so much: 0.50usd,20ktokens", metavar="LIMITS"),
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option("--max-cost", help="As --budget USD", metavar="USD", min=0)
-    ] = None,
-    ask: Annotated[
-        Literal["destructive", "always", "never"],
-        typer.Option("--ask", help="Before which tool calls you are asked"),
-    ] = "destructive",
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", min=0, max=2, metavar="N", help="From 0 to 2")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=1, metavar="N", help="The longest answer")
-    ] = None,
-    no_stream: Annotated[
-        bool, typer.Option("--no-stream", help="Show answers when they are complete")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Say nothing of tokens and cost")
-    ] = False,
-    record: Annotated[
-        bool, typer.Option("--record", help="Record it, to replay or resume it")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="As --output json")] = False,
+    model: _Model = None,
+    message: _Message = None,
+    system: _System = None,
+    tool: _Tool = None,
+    history: _History = None,
+    budget: _Budget = None,
+    max_cost: _MaxCost = None,
+    ask: _Ask = "destructive",
+    temperature: _Temperature = None,
+    max_tokens: _MaxTokens = None,
+    no_stream: _NoStream = False,
+    quiet: _Quiet = False,
+    record: _Record = False,
+    json: _Json = False,
 ) -> int:
     """Talk to a model: streaming, with tools, and with the cost in sight.
 
@@ -108,33 +116,32 @@ def converse(
         quiet=quiet or invocation.output == "json",
         ask=ask,
     )
+    return _converse(invocation, setup, limits, record=record)
+
+
+def _converse(
+    invocation: Invocation, setup: ChatSetup, budget: BudgetLimits | None, *, record: bool
+) -> int:
     desk = Desk()
     desk.conversation = True
+    started: list[Execution] = []
 
     def start(kernel: Kernel) -> Execution:
-        return kernel.execute(
+        execution = kernel.execute(
             setup.source(),
             engine="chat",
             record=record,
             timeout_seconds=_MONTH,
             data={"chat": desk},
-            budget=limits,
+            budget=budget,
             approval=terminal_approval(),
         )
-
-    return _perform(invocation, start, desk)
-
-
-def _perform(invocation: Invocation, start: Any, desk: Desk) -> int:
-    started: list[Execution] = []
-
-    def begin(kernel: Kernel) -> Execution:
-        started.append(start(kernel))
-        return started[0]
+        started.append(execution)
+        return execution
 
     as_json = invocation.output == "json"
     try:
-        result, _, execution = perform(invocation, begin, desk=desk, collect=as_json)
+        result, _, execution = perform(invocation, start, desk=desk, collect=as_json)
     except BaseException:
         tell_run(invocation, started[0].run_id if started else None, failed=True)
         raise

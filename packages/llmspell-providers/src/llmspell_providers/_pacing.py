@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from llmspell_core import ChatRequest, EmbeddingRequest, RateLimitError
 from llmspell_providers._estimate import USUAL_ANSWER, prompt_tokens
 from llmspell_providers._told_limits import Told, read_limits
+from llmspell_providers._window import Taken, Window
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 60.0
 """Seconds: a turn that comes later is an error now."""
-_MARGIN = 0.005
-"""Part of a window by which it is kept longer, for clocks that differ."""
-_JOURNEY = 2.0
-"""Seconds that a call may take to arrive, while nothing is heard of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,59 +67,6 @@ class Need:
         if resource == "input_tokens":
             return self.prompt
         return self.answer if resource == "output_tokens" else self.prompt + self.answer
-
-
-@dataclass(slots=True)
-class _Taken:
-    at: float
-    amount: float
-
-
-class _Window:
-    """A sliding window: in any stretch of *seconds*, at most *most* is taken.
-
-    What counts is when a call arrives at the vendor. That is known to be over when the answer
-    begins; until then a slow journey is assumed, or calls that left a minute apart could arrive
-    closer together than that.
-    """
-
-    def __init__(self, what: str, most: float, seconds: float) -> None:
-        self.what = what
-        self.most = most
-        self._seconds = seconds * (1 + _MARGIN)
-        self._taken: deque[_Taken] = deque()
-        self._sum = 0.0
-
-    def delay(self, amount: float, now: float) -> float:
-        """Seconds until *amount* fits. What is more than the whole window waits until it is
-        empty, or it would wait forever.
-        """
-        self._forget(now)
-        missing = self._sum + min(amount, self.most) - self.most
-        if missing <= 0:
-            return 0.0
-        for taken in sorted(self._taken, key=lambda one: one.at):
-            missing -= taken.amount
-            if missing <= 0:
-                return max(0.001, taken.at + self._seconds - now)
-        return 0.0
-
-    def take(self, amount: float, now: float) -> _Taken:
-        """Count *amount* from now on."""
-        taken = _Taken(now + _JOURNEY, amount)
-        self._taken.append(taken)
-        self._sum += amount
-        return taken
-
-    def correct(self, taken: _Taken, amount: float) -> None:
-        """It turned out to be *amount*."""
-        if taken in self._taken:
-            self._sum += amount - taken.amount
-        taken.amount = amount
-
-    def _forget(self, now: float) -> None:
-        while self._taken and self._taken[0].at + self._seconds <= now:
-            self._sum -= self._taken.popleft().amount
 
 
 class _Lane:
@@ -196,8 +139,8 @@ class Turn:
         lane: _Lane,
         need: Need,
         began: float,
-        requests: _Taken | None,
-        tokens: _Taken | None,
+        requests: Taken | None,
+        tokens: Taken | None,
     ) -> None:
         self.began = began
         self._pace = pace
@@ -315,8 +258,8 @@ class Pace:
         self._lanes: dict[str, _Lane] = {}
         self._free = _Free()
         requests, tokens = self._limit.requests_per_minute, self._limit.tokens_per_minute
-        self._requests = None if requests is None else _Window("requests", requests, minute)
-        self._tokens = None if tokens is None else _Window("tokens", tokens, minute)
+        self._requests = None if requests is None else Window("requests", requests, minute)
+        self._tokens = None if tokens is None else Window("tokens", tokens, minute)
         most = self._limit.max_concurrent_requests
         self.places = None if most is None else asyncio.Semaphore(most)
 
@@ -417,7 +360,7 @@ class Pace:
             hint=f"Wait, raise providers.{self._name}.rate_limit, or ask less at a time.",
         )
 
-    def correct(self, taken: _Taken, tokens: float) -> None:
+    def correct(self, taken: Taken, tokens: float) -> None:
         """A call took *tokens* instead of what was expected."""
         if self._tokens is not None:
             self._tokens.correct(taken, tokens)
