@@ -293,18 +293,18 @@ async def test_a_huge_answer_arrives_whole(stream: bool) -> None:
 
 async def test_a_storm_of_refusals_is_ridden_out_and_ends() -> None:
     async with ModelServer("openai") as server:
-        table = {**server.settings, "retry_delay": 1, "max_retries": 3}
+        table = {**server.settings, "retry_delay": 1, "max_retries": 2}
         async with Services({"providers": {"openai": table}}) as services:
             context = ExecutionContext(services)
             provider, model = services.providers.resolve("openai/m")
-            storm = [Fault("rate_limit", retry_after=0.01)] * 3
+            storm = [Fault("rate_limit", retry_after=0.01)] * 2
             server.answer(*storm, "Calm.")
             request = ChatRequest(model, HELLO.messages)
             assert (await provider.chat(request, context)).content == "Calm."
             server.answer_always(Fault("rate_limit", retry_after=0.01))
             with pytest.raises(RateLimitError):
                 await provider.chat(request, context)
-        assert len(server.calls) == 8
+        assert len(server.calls) == 6
 
 
 def test_nothing_heavy_is_imported_before_the_first_call() -> None:
