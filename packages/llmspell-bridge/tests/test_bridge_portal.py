@@ -1,6 +1,7 @@
 """Waiting for the loop: callbacks, parallelism, promises."""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -182,6 +183,63 @@ async def test_the_context_of_a_callback_limits_it(world):
         with pytest.raises(ExecutionCancelled):
             await function(context=ExecutionContext(world.services, cancel=signal))
     assert world.run("return 1") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "while true do end",
+        "while true do pcall(error) end",
+        "Utils.sleep(1) while true do end",
+        "coroutine.wrap(function() while true do end end)()",
+    ],
+)
+async def test_a_callback_between_executions_has_the_time_limit_of_a_script(body):
+    world = World({"engines": {"lua": {"timeout_ms": 100}}})
+    world.run(f"Probe.keep(function() {body} end)")
+    with pytest.raises(LLMTimeoutError, match=r"callback timed out after 0\.1s"):
+        await KEPT[-1]()
+    future = world.submit("return 'served'")
+    assert (await asyncio.wrap_future(future)).value == "served"
+    world.close()
+
+
+class Gate:
+    """Takes what a script prints: tells that it came, and holds the script until it is opened."""
+
+    def __init__(self, *, is_open):
+        self.came, self.opened = threading.Event(), threading.Event()
+        if is_open:
+            self.opened.set()
+
+    def append(self, _piece):
+        self.came.set()
+        self.opened.wait(30)
+
+
+async def test_closing_ends_a_callback_that_runs_between_executions(world):
+    world.written = gate = Gate(is_open=True)
+    world.run("Probe.keep(function() print('begun') while true do end end)")
+    running = asyncio.ensure_future(KEPT[-1]())
+    assert await asyncio.to_thread(gate.came.wait, 20)
+    await asyncio.to_thread(world.close)
+    with pytest.raises(ExecutionCancelled):
+        await running
+
+
+async def test_an_execution_behind_a_callback_that_cannot_be_stopped_is_told():
+    world = World({"engines": {"lua": {"timeout_ms": 100}}})
+    world.run("Probe.keep(function() print('begun') end)")
+    world.written = gate = Gate(is_open=False)
+    running = asyncio.ensure_future(KEPT[-1]())
+    assert await asyncio.to_thread(gate.came.wait, 20)
+    behind = asyncio.wrap_future(world.submit("return 1"))
+    with pytest.raises(LLMTimeoutError, match="callback timed out"):
+        await running
+    with pytest.raises(ScriptError, match="abandoned"):
+        await behind
+    gate.opened.set()
+    world.close()
 
 
 async def test_a_callback_into_a_closed_state_fails(world):

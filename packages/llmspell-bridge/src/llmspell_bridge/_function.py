@@ -74,7 +74,7 @@ class LuaFunction(LuaFunctionBase):
         if run is None or context.deadline is not run.deadline:
             remaining = context.deadline.remaining()
             if remaining is not None:
-                from llmspell_bridge._lua_state import timed_out
+                from llmspell_bridge._execution import timed_out
 
                 handle = loop.call_later(
                     remaining, lambda: self._state.abort(item, timed_out(context))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmspell_bridge._errors import script_error
+from llmspell_bridge._execution import Between, Execution, script_seconds, timed_out
 from llmspell_bridge._interrupt import Interrupter, Watch
 from llmspell_bridge._output import LineOutput
 from llmspell_bridge._portal import Callback, Portal, Run, Task
@@ -41,53 +42,9 @@ _FORCE_AFTER = 1.0
 """Seconds that an awaited coroutine has to end after it was cancelled."""
 _ABANDON_AFTER = 2.0
 """Seconds after which a state that does not react (a C function, a blocked call) is given up."""
+_GIVEN_UP = "had to be abandoned; open another"
 _STACK_BYTES = 16 * 1024 * 1024
 _stack_lock = threading.Lock()
-
-
-def timed_out(context: ExecutionContext) -> LLMTimeoutError:
-    """The error of a passed deadline."""
-    seconds = context.deadline.seconds or 0.0
-    return LLMTimeoutError(
-        f"execution timed out after {seconds:g}s",
-        duration_ms=round(seconds * 1000),
-        operation="execution",
-        hint="Allow more with runtime.script_timeout_seconds.",
-    )
-
-
-class Execution(Run):
-    """One submitted script."""
-
-    def __init__(
-        self, source: Source, context: ExecutionContext, arguments: ScriptArguments | None
-    ) -> None:
-        super().__init__(context)
-        self.source = source
-        self.arguments = arguments or ScriptArguments()
-        self.future: Future[ScriptResult] = Future()
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.over = False
-        """Whether the main chunk ended."""
-        self.ended = False
-        """Whether all of it ended."""
-        self.doomed_at: float | None = None
-        self._settled = threading.Lock()
-
-    def main_over(self, value: Any, error: Any) -> None:
-        """The main chunk ended."""
-        self.value, self.error, self.over = value, error, True
-
-    def settle(self, result: ScriptResult | None, error: BaseException | None) -> None:
-        """Answer the caller, once."""
-        if not self._settled.acquire(blocking=False):
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            assert result is not None
-            self.future.set_result(result)
 
 
 class LuaHost(ScriptHost):
@@ -172,6 +129,7 @@ class LuaState(ScriptState):
         """What host calls raised lately: the causes of Lua errors."""
         self.interpreter: Interpreter | None = None
         self._watch = Watch(self._strike)
+        self._between = Between(limits.timeout_seconds or script_seconds(services.config))
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._backlog: deque[Execution] = deque()
@@ -194,7 +152,7 @@ class LuaState(ScriptState):
                 execution.future.set_exception(self._broken)
                 return execution.future
             if self._closed or self._abandoned:
-                why = "was closed" if self._closed else "had to be abandoned; open another"
+                why = "was closed" if self._closed else _GIVEN_UP
                 execution.future.set_exception(
                     ScriptError(f"the script's state {why}", language=self.language)
                 )
@@ -224,8 +182,12 @@ class LuaState(ScriptState):
         if thread is None:
             return
         run = self.portal.run
+        reason = ExecutionCancelled("the state was closed")
         if isinstance(run, Execution):
-            self.kill(run, ExecutionCancelled("the state was closed"))
+            self.kill(run, reason)
+        else:
+            self._between.reason = reason
+            self._watch.now()
         self.portal.inbox.put(_nothing)
         if thread is not threading.current_thread():
             thread.join(_ABANDON_AFTER + 1.0)
@@ -314,6 +276,8 @@ class LuaState(ScriptState):
     def _strike(self, number: int) -> bool:
         """On the watch's thread: the deadline came or somebody cancelled."""
         execution = self.portal.run
+        if execution is None:
+            return self._strike_between()
         if not isinstance(execution, Execution) or execution.ended:
             return False
         now = time.monotonic()
@@ -331,6 +295,20 @@ class LuaState(ScriptState):
             return False
         if since > _FORCE_AFTER and number % 20 == 0:
             self.portal.inbox.put(lambda: self.portal.doom(by_force=True))
+        return True
+
+    def _strike_between(self) -> bool:
+        """The same for a callback between two executions."""
+        between, task = self._between, self.portal.current
+        if task is None:
+            return True
+        if task.fatal is None:
+            task.fatal = between.over()
+        self.arm_running(task)
+        if time.monotonic() - between.doomed_at > _ABANDON_AFTER:
+            self._give_up()
+            task.deliver(None, task.fatal)
+            return False
         return True
 
     def arm_running(self, task: Task) -> None:
@@ -352,9 +330,14 @@ class LuaState(ScriptState):
         self.interrupter.disarm()
         return False
 
-    def _abandon(self, execution: Execution) -> None:
+    def _give_up(self) -> None:
+        """Nothing more is done on the state's thread, which may never come back."""
         with self._lock:
             self._abandoned = True
+        self._refuse(ScriptError(f"the script's state {_GIVEN_UP}", language=self.language))
+
+    def _abandon(self, execution: Execution) -> None:
+        self._give_up()
         reason = execution.fatal
         note = (
             "The script did not react within "
@@ -391,6 +374,12 @@ class LuaState(ScriptState):
     def _serve(self, item: Any) -> None:
         if isinstance(item, Execution):
             self._backlog.append(item)
+        elif self.portal.run is None:
+            self._watch.until(self._between.begin())
+            try:
+                self.portal.serve(item)
+            finally:
+                self._watch.rest()
         else:
             self.portal.serve(item)
         if self._released:
