@@ -129,17 +129,25 @@ def test_the_score_is_success_and_how_short_ago_it_was() -> None:
 def test_processor_and_memory_are_those_of_the_process() -> None:
     clock, used = Clock(), Clock()
     meter = ProcessMeter(None, clock, used)
-    clock.now += 10
-    used.now += 5
-    assert meter.cpu_percent() == 50.0
-    assert meter.window == 10
-    clock.now += 0.01
-    used.now += 0.01
-    assert meter.cpu_percent() == 50.0
-    clock.now += 1.99
-    used.now += 3.99
-    assert meter.cpu_percent() == pytest.approx(200.0)
-    assert meter.uptime == 12.0
+
+    def passes(seconds: float, busy: float) -> float:
+        clock.now += seconds
+        used.now += seconds * busy
+        return meter.cpu_percent()
+
+    assert meter.cpu_percent() == 0.0
+    assert passes(0.5, 0.5) == pytest.approx(50.0)
+    assert meter.judged_cpu_percent() is None
+    assert passes(0.5, 1.5) == pytest.approx(100.0)
+    assert meter.judged_cpu_percent() == pytest.approx(100.0)
+    # From here on nothing counts that is older than five seconds.
+    for _ in range(10):
+        last = passes(1.0, 2.0)
+    assert last == pytest.approx(200.0)
+    # A busy moment is not a busy second.
+    assert passes(0.05, 0.0) == pytest.approx(200.0, abs=3)
+    assert passes(100.0, 0.1) == pytest.approx(10.0, abs=0.1)
+    assert meter.uptime == pytest.approx(111.05)
     before = meter.memory_bytes()
     block = b"x" * 50_000_000
     grown = meter.memory_bytes() - before

@@ -18,8 +18,6 @@ SLOW_MS = 5_000.0
 BUSY_PERCENT = 80.0
 LEAST_FREE_BYTES = 100_000_000
 _SCORES = {"healthy": 100, "degraded": 50, "unhealthy": 0}
-_WINDOW = 1.0
-"""Seconds that the processor must have been watched before it is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +92,9 @@ def _memory(meter: ProcessMeter) -> tuple[str, str]:
 
 
 def _cpu(meter: ProcessMeter) -> tuple[str, str]:
-    share = meter.cpu_percent() / (os.cpu_count() or 1)
-    if meter.window < _WINDOW:
+    percent = meter.judged_cpu_percent()
+    if percent is None:
         return "healthy", "the processor was not watched for long enough"
+    share = percent / (os.cpu_count() or 1)
     words = f"this process keeps the processors {share:.0f} % busy"
     return ("healthy" if share <= BUSY_PERCENT else "degraded"), words

@@ -43,6 +43,8 @@ class AgentFigures:
         if name == "request_duration":
             average = done.average_ms
             return None if average is None else average / 1000
+        if name == "cpu_percent":
+            return self._meter.judged_cpu_percent()
         if name == "avg_execution_time_ms":
             return done.average_ms
         if name == "success_rate":

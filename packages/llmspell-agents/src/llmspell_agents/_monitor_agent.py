@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -93,6 +94,7 @@ def _rules_of(limits: Mapping[str, Any]) -> tuple[Rule, ...]:
             cooldown_seconds=cooldown,
         )
 
+    busy = float(limits.get("cpu_percent", 80)) * (os.cpu_count() or 1)
     slow = float(limits.get("response_time_ms", 5_000))
     sick = Rule(
         "health",
@@ -103,7 +105,7 @@ def _rules_of(limits: Mapping[str, Any]) -> tuple[Rule, ...]:
         cooldown_seconds=cooldown,
     )
     return (
-        above("cpu", "cpu_percent", float(limits.get("cpu_percent", 80))),
+        above("cpu", "cpu_percent", busy),
         above("memory", "memory_bytes", float(limits.get("memory_mb", 1_000)) * 1e6),
         above("response_time", "avg_execution_time_ms", slow),
         above("errors", "error_rate", float(limits.get("error_rate_percent", 5)) / 100),

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 
 _SHORTEST = 0.05
-"""Seconds between two readings of the processor, so that a figure means something."""
+"""Seconds between two readings of the processor that are kept."""
+_LONGEST = 5.0
+"""Seconds that a figure of the processor looks back at most."""
+_ENOUGH = 1.0
+"""Seconds that it looks back at least, once they have passed."""
 
 
 class ProcessMeter:
@@ -20,7 +25,7 @@ class ProcessMeter:
         used: Processor seconds used so far.
     """
 
-    __slots__ = ("_at", "_born", "_clock", "_percent", "_used", "_used_clock", "window")
+    __slots__ = ("_born", "_clock", "_readings", "_used_clock")
 
     def __init__(
         self,
@@ -30,30 +35,40 @@ class ProcessMeter:
     ) -> None:
         self._clock = clock
         self._used_clock = used
-        started, spent = born or (clock(), used())
-        self._born = started
-        self._at: float = started
-        self._used: float = spent
-        self._percent: float = 0.0
-        self.window: float = 0.0
+        first = born or (clock(), used())
+        self._born = first[0]
+        self._readings: deque[tuple[float, float]] = deque([first])
 
     @property
     def uptime(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since its beginning."""
         return self._clock() - self._born
 
-    def cpu_percent(self) -> float:
-        """Processor time since the last reading, in percent of one processor: a process of many
-        threads may pass 100. `window` are the seconds it was measured over.
+    def cpu(self) -> tuple[float, float]:
+        """Processor time in percent of one processor, so that a process of many threads may pass
+        100; and the seconds that this is the figure of: from one to five, as soon as so many
+        have passed.
         """
-        now = self._clock()
-        passed = now - self._at
-        if passed >= _SHORTEST or (self.window == 0.0 and passed > 0):
-            used = self._used_clock()
-            self._percent = 100 * (used - self._used) / passed
-            if passed >= _SHORTEST:
-                self._at, self._used, self.window = now, used, passed
-        return self._percent
+        now, used = self._clock(), self._used_clock()
+        readings = self._readings
+        if now - readings[-1][0] >= _SHORTEST:
+            readings.append((now, used))
+        while len(readings) > 2 and now - readings[0][0] > _LONGEST:
+            if now - readings[1][0] < _ENOUGH:
+                break
+            readings.popleft()
+        since, before = readings[0]
+        passed = now - since
+        return (100 * (used - before) / passed if passed > 0 else 0.0), passed
+
+    def cpu_percent(self) -> float:
+        """The percentage that `cpu` gives."""
+        return self.cpu()[0]
+
+    def judged_cpu_percent(self) -> float | None:
+        """The same; None until it is the figure of a whole second."""
+        percent, seconds = self.cpu()
+        return percent if seconds >= _ENOUGH else None
 
     @staticmethod
     def memory_bytes() -> int:

@@ -268,7 +268,9 @@ BUILT_IN: Mapping[str, Template] = {
             (
                 _NAME,
                 TemplateParameter("agents", "array", [], description="Names; none is all."),
-                TemplateParameter("cpu_percent", "number", 80, minimum=0),
+                TemplateParameter(
+                    "cpu_percent", "number", 80, minimum=0, description="Of all processors."
+                ),
                 TemplateParameter("memory_mb", "number", 1_000, minimum=1),
                 TemplateParameter("response_time_ms", "number", 5_000, minimum=0),
                 TemplateParameter("error_rate_percent", "number", 5, minimum=0, maximum=100),
