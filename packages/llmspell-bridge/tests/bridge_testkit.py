@@ -280,6 +280,11 @@ class Probe:
         return list(range(size))
 
     @exposed()
+    def block(self) -> None:
+        """Blocks the script's thread."""
+        UNBLOCK.wait(60)
+
+    @exposed()
     def noop(self) -> None:
         """Nothing."""
 
@@ -293,6 +298,7 @@ PROBES: list[Probe] = []
 KEPT: list[ScriptFunction] = []
 HANGS = threading.Event()
 HUNG = threading.Event()
+UNBLOCK = threading.Event()
 
 
 def make_services(config=None, **more: str) -> Services:

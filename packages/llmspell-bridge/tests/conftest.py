@@ -45,3 +45,4 @@ def forget():
     bridge_testkit.KEPT.clear()
     bridge_testkit.HANGS.clear()
     bridge_testkit.HUNG.clear()
+    bridge_testkit.UNBLOCK.clear()

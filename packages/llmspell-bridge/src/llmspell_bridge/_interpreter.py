@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from llmspell_bridge._testing import Testing
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "lua")
-_CHUNKS = ("core", "promise", "stdlib", "natives", "peek")
+_CHUNKS = ("core", "promise", "patterns", "stdlib", "natives", "peek")
 _JIT_VERSION = (5, 1)
+_PATTERN_BUDGET = 100_000_000
+"""Steps of C's pattern matcher, which cannot be interrupted: half a second to a second."""
 _JIT_ROOM = 4 * 1024 * 1024
 _SLACK = 512 * 1024
 _bytecode: dict[Any, dict[str, bytes]] = {}
@@ -97,7 +99,9 @@ class Interpreter:
         table, probe = describe(bridge[b"running"]).split()
         state.interrupter.attach(int(table, 16), int(probe, 16))
         self._load(chunks["promise"], bridge)
-        self._load(chunks["stdlib"], bridge, limits.level)
+        is_jit = self._watch is not None
+        patterns = self._load(chunks["patterns"], _PATTERN_BUDGET, is_jit, bridge[b"position"])
+        self._load(chunks["stdlib"], bridge, limits.level, patterns)
         self._load(chunks["natives"], bridge)
         self._load(chunks["peek"], bridge)
         self._functions = {name: bridge[name.encode()] for name in _FUNCTIONS}

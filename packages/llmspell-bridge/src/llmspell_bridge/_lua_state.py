@@ -340,9 +340,8 @@ class LuaState(ScriptState):
         self._give_up()
         reason = execution.fatal
         note = (
-            "The script did not react within "
-            f"{_ABANDON_AFTER:g}s (it is inside a C function such as string.find with a pattern "
-            "that does not end); its state was abandoned."
+            f"The script did not react within {_ABANDON_AFTER:g}s (it is inside a function of the "
+            "host that does not return); its state was abandoned."
         )
         if isinstance(reason, LLMTimeoutError):
             reason.hint = note

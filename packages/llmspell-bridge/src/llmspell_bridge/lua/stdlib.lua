@@ -1,7 +1,7 @@
 -- What scripts see of the standard library: their global table, the guarded functions in it and
 -- the names that older Lua versions had.
 
-local bridge, level = ...
+local bridge, level, patterns = ...
 local host, finish, fail, die = bridge.host, bridge.finish, bridge.fail, bridge.die
 local objects, texts, running, task_of = bridge.objects, bridge.texts, bridge.running, bridge.task_of
 local interrupted, trace = bridge.interrupted, bridge.trace
@@ -275,6 +275,7 @@ if level >= 1 then
     if s == "" and (separator == nil or separator == "") then return "" end
     return rep(s, n, separator)
   end
+  for name, f in raw_pairs(patterns) do string[name] = f end
   string.gfind = string.gmatch
 
   -- `err.message` answers on the strings that failures are, as it did on the tables they were.
@@ -306,7 +307,7 @@ if level >= 1 then
   end
 
   -- These loop in C over a length that a metamethod may invent.
-  local FAR = 100000000
+  local FAR = 10000000
   local raw_insert, raw_remove, raw_move = table.insert, table.remove, table.move
   local insert, remove = checked("insert", raw_insert), checked("remove", raw_remove)
   function table.insert(t, ...)
