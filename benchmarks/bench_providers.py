@@ -162,14 +162,18 @@ async def together(url: str) -> None:
     for name, way in {"agents": agents, **WAYS}.items():
         async with way(f"{url}/later") as call:
             await asyncio.gather(*(call() for _ in range(10)))
-            times = []
+            times, work = [], []
             for _ in range(ROUNDS if name != "raw httpx" else 1):
-                start = time.perf_counter()
+                start, begun = time.perf_counter(), time.process_time()
                 await asyncio.gather(*(call() for _ in range(CALLS)))
                 times.append((time.perf_counter() - start) / PAUSE)
+                work.append((time.process_time() - begun) / CALLS * 1e6)
         first, best = times[0], min(times)
         bound = "  (bound: 4)" if name == "agents" else ""
-        print(f"  {name:12} first round {first:6.1f} x   best round {best:6.1f} x{bound}")
+        print(
+            f"  {name:12} first round {first:6.1f} x   best round {best:6.1f} x{bound}   "
+            f"processor {min(work):5.0f} µs a call"
+        )
 
 
 async def alone(url: str) -> None:
