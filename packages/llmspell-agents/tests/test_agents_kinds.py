@@ -337,6 +337,17 @@ async def test_a_wrapped_agent_is_found_with_what_it_was_given() -> None:
         await tool.run({"text": "x"}, make_context(services))
 
 
+async def test_an_agent_with_every_tool_is_not_offered_itself() -> None:
+    services, provider, _ = world("done")
+    boss = AgentBuilder.tool_orchestrator("boss", "scripted/m").build(services)
+    AgentBuilder.basic("other_one").build(services)
+    services.agents.wrap(boss)
+    services.agents.wrap("other_one")
+    await run(boss, services)
+    assert [tool.name for tool in provider.requests[0].tools] == ["add", "other", "other_one_tool"]
+    assert "boss_tool" not in boss.tool_names()
+
+
 async def test_a_text_is_found_in_the_parameters_too() -> None:
     services, _, _ = world()
     AgentBuilder.basic("b").build(services)

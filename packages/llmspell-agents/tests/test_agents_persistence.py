@@ -143,6 +143,46 @@ async def test_state_that_is_no_conversation_is_refused_and_changes_nothing() ->
     assert agent.get_config()["temperature"] == 0.9
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("config", [1]),
+        ("config", {"temperature": 99}),
+        ("conversation", 5),
+        ("conversation", ["hi"]),
+        ("lifecycle", "Ready"),
+        ("lifecycle", {"state": "Ready", "error_count": "many"}),
+        ("statistics", {"tools": {"t": {}}}),
+        ("statistics", {"requests_total": "x"}),
+    ],
+)
+async def test_state_that_something_else_wrote_is_refused_and_changes_nothing(
+    key: str, value: Any
+) -> None:
+    state = StateDouble()
+    services, _ = world("one", state=state)
+    agent = handle(services)
+    await agent.execute("x")
+    await agent.save_state()
+    await agent.pause()
+    before = (
+        agent.get_state(),
+        agent.get_config(),
+        agent.get_history(),
+        agent.agent.statistics.total,
+    )
+    await state.set("agent:ada", key, value, make_context(services))
+    with pytest.raises(ValidationError):
+        await agent.load_state()
+    after = (
+        agent.get_state(),
+        agent.get_config(),
+        agent.get_history(),
+        agent.agent.statistics.total,
+    )
+    assert after == before
+
+
 async def test_saving_and_loading_replay() -> None:
     async def work(context: ExecutionContext) -> list[Any]:
         agent = handle(context.services, context)

@@ -282,6 +282,18 @@ async def test_a_vote_without_the_majority_that_is_asked_for_is_an_error_or_the_
     assert results(output)[-1] == ("judge", True, "judge(x)")
 
 
+async def test_the_fallback_has_time_of_its_own_and_no_more_money() -> None:
+    services, _ = world(Reply("saved", usage=Usage(5, 5)))
+    slow = Worker("slow", gate=asyncio.Event())
+    AgentBuilder.llm("spare", "scripted/m").build(services)
+    routing = {"strategy": "sequential", "timeout_ms": 20, "fallback_agent": "spare"}
+    agent = team(services, [slow], routing, budget={"tokens": 15})
+    output = await run(agent, services)
+    assert output.text == "saved"
+    assert "timed out after 0.02s" in output.metadata["fallback"]["error"]
+    assert output.metadata["budget"] == {"tokens": 10, "cost": 0.0, "calls": 1}
+
+
 # Hierarchies -------------------------------------------------------------------------------------
 
 

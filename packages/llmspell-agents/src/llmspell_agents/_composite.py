@@ -148,7 +148,8 @@ class CompositeAgent(ManagedAgent):
             capabilities=(*self.routing.capabilities, *capabilities),
         )
         started = context.monotonic()
-        work = self._work(AgentInput.of(input), context, None, routing)
+        inner = inside(self.config, context)
+        work = self._work(AgentInput.of(input), inner, None, routing)
         output = await unless_cancelled(carried_out(work), work.context)
         took = (context.monotonic() - started) * 1000
         tried = tuple(result.agent for result in work.results)
@@ -157,8 +158,9 @@ class CompositeAgent(ManagedAgent):
     def _work(
         self, input: AgentInput, context: ExecutionContext, emit: Emit | None, routing: Routing
     ) -> Work:
+        """One execution in *context*, which has the budget of the team already."""
         limit = routing.timeout_seconds or self.config.limits.max_execution_time
-        bounded = inside(self.config, context).child(deadline=Deadline(limit))
+        bounded = context.child(deadline=Deadline(limit))
         turn, self._turn = self._turn, self._turn + 1
         return Work(
             self.config.name,
@@ -181,7 +183,8 @@ class CompositeAgent(ManagedAgent):
         self, input: AgentInput, context: ExecutionContext, emit: Emit | None
     ) -> AgentOutput:
         started = context.monotonic()
-        work = self._work(input, context, emit, self.routing)
+        inner = inside(self.config, context)
+        work = self._work(input, inner, emit, self.routing)
         try:
             try:
                 output = await unless_cancelled(carried_out(work), work.context)
@@ -194,6 +197,8 @@ class CompositeAgent(ManagedAgent):
                     "agent": self._fallback.metadata.name,
                     "error": str(error),
                 }
+                # Its time is its own: that of the team may be over.
+                work.context = inner
                 output = await work.ask_agent(self._fallback, input, aloud=True)
         except BudgetError as error:
             output = self._so_far(work, "budget")
@@ -216,8 +221,10 @@ class CompositeAgent(ManagedAgent):
 
     def _so_far(self, work: Work, reason: str) -> AgentOutput:
         """What there is when it ends early."""
-        answers = [result.output for result in work.results if result.output is not None]
-        text = answers[-1].text if answers else ""
+        answers = [result.output.text for result in work.results if result.output is not None]
+        text = answers[-1] if answers else ""
+        if work.routing.strategy == "parallel":
+            text = "\n\n".join(answers)
         return self._told(AgentOutput(text, finish_reason=reason), work, None)
 
     def _told(self, output: AgentOutput, work: Work, took: float | None) -> AgentOutput:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +13,7 @@ from llmspell_agents._managed import Emit, ManagedAgent
 from llmspell_agents._memory import schema_tokens
 from llmspell_agents._options import changed
 from llmspell_agents._scope import inside
-from llmspell_agents._toolbox import Toolbox, allowed_names, check_tools
+from llmspell_agents._toolbox import ALL, Toolbox, allowed_names, check_tools
 from llmspell_agents._turn import Turn
 from llmspell_core import (
     AgentChunk,
@@ -113,9 +113,16 @@ class LLMAgent(ManagedAgent):
 
     def tool_names(self) -> list[str]:
         """The tools it may use, ``*`` written out."""
-        if not self.config.tools:
-            return []
-        return allowed_names(self.config.tools, self._services.tools)
+        return self._allowed(self.config.tools) if self.config.tools else []
+
+    def _allowed(self, names: Sequence[str]) -> list[str]:
+        """*names* with ``*`` written out: every tool but those that are this agent itself."""
+        allowed = allowed_names(names, self._services.tools)
+        if ALL not in names:
+            return allowed
+        itself: Any = getattr(self._services.peek("agents"), "names_as_tool", None)
+        own = () if itself is None else itself(self)
+        return [name for name in allowed if name not in own]
 
     def _for_call(self, input: AgentInput) -> tuple[AgentConfig, Provider, str]:
         """Configuration, provider and model with what this call overrides."""
@@ -142,9 +149,8 @@ class LLMAgent(ManagedAgent):
         context = inside(config, context)
         toolbox = None
         if config.tools:
-            tools = self._services.tools
-            names = allowed_names(config.tools, tools)
-            toolbox = Toolbox(names, tools, config.tool_options, config.name)
+            names = self._allowed(config.tools)
+            toolbox = Toolbox(names, self._services.tools, config.tool_options, config.name)
         dialogue = Dialogue(
             config,
             self._history if config.memory_enabled else None,

@@ -209,7 +209,7 @@ class ManagedAgent(Agent):
                 figures.called(done.tool_calls)
             if around is not None:
                 around.spend(spent)
-                around.left = done
+                around.left = done or around.left
             if failed:
                 await self.lifecycle.fail(str(error), context, executing=True)
             if self.alerts is not None:

@@ -30,7 +30,7 @@ class MonitorAgent(ManagedAgent):
     def __init__(self, config: AgentConfig, services: Services) -> None:
         super().__init__(config, services)
         self._rules = _rules_of(config.custom)
-        self._watched: dict[str, Alerts] = {}
+        self._watched: dict[str, tuple[ManagedAgent, Alerts]] = {}
 
     async def answer(
         self, input: AgentInput, context: ExecutionContext, emit: Emit | None
@@ -70,15 +70,17 @@ class MonitorAgent(ManagedAgent):
 
     def _raised(self, monitor: Monitor, agent: ManagedAgent) -> list[Alert]:
         """The alerts that looking at *agent* raises now."""
-        watched = self._watched.get(agent.metadata.id)
-        if watched is None:
-            watched = Alerts(monitor.figures(agent), monitor.deliverer(agent))
+        name = agent.metadata.name
+        known = self._watched.get(name)
+        # An agent that was destroyed and built anew is another one under the same name.
+        if known is None or known[0] is not agent:
+            known = agent, Alerts(monitor.figures(agent), monitor.deliverer(agent))
             for rule in self._rules:
-                watched.configure(rule)
-            self._watched[agent.metadata.id] = watched
-        before = len(watched.list())
-        watched.evaluate()
-        return watched.list()[before:]
+                known[1].configure(rule)
+            self._watched[name] = known
+        before = len(known[1].list())
+        known[1].evaluate()
+        return known[1].list()[before:]
 
 
 def _rules_of(limits: Mapping[str, Any]) -> tuple[Rule, ...]:

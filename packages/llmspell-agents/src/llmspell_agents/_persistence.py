@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from llmspell_agents._lifecycle import Lifecycle
 from llmspell_agents._options import changed
+from llmspell_agents._statistics import Statistics
 from llmspell_core import ComponentError, ConfigurationError, ValidationError
 
 if TYPE_CHECKING:
@@ -76,14 +78,28 @@ async def load(agent: ManagedAgent, services: Services, context: ExecutionContex
     found = await _store(services).all(_scope(agent), context)
     if "metadata" not in found:
         return False
-    config = cast("Mapping[str, Any]", found.get("config") or {})
-    options = {key: config[key] for key in _TAKEN_UP if config.get(key) is not None}
-    agent.take_up(
-        changed(agent.config, options), cast("list[Any]", found.get("conversation") or [])
-    )
-    agent.lifecycle.restore(cast("Mapping[str, Any]", found.get("lifecycle") or {}))
-    agent.statistics.restore(cast("Mapping[str, Any]", found.get("statistics") or {}))
+    try:
+        _take_up(agent, found)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ValidationError(
+            f"What is kept of agent '{agent.metadata.name}' is damaged: {error}",
+            field="state",
+            hint="Something else than save_state() wrote it; delete_state() removes it.",
+        ) from error
     return True
+
+
+def _take_up(agent: ManagedAgent, found: Mapping[str, Any]) -> None:
+    config: Mapping[str, Any] = found.get("config") or {}
+    life: Mapping[str, Any] = found.get("lifecycle") or {}
+    figures: Mapping[str, Any] = found.get("statistics") or {}
+    options = {key: config[key] for key in _TAKEN_UP if config.get(key) is not None}
+    # Tried on others first: what is damaged must change nothing.
+    Lifecycle(agent.metadata, 0.0).restore(life)
+    Statistics().restore(figures)
+    agent.take_up(changed(agent.config, options), list(found.get("conversation") or []))
+    agent.lifecycle.restore(life)
+    agent.statistics.restore(figures)
 
 
 async def delete(agent: ManagedAgent, services: Services, context: ExecutionContext) -> None:

@@ -158,6 +158,10 @@ class AgentService(AgentRegistry):
         self._tools[called] = (tool, owner)
         return called
 
+    def names_as_tool(self, agent: BaseAgent) -> Sequence[str]:
+        """The names of the tools that *agent* is."""
+        return [name for name, (tool, _) in self._tools.items() if tool.agent is agent]
+
     def tools_of(self, agent: BaseAgent) -> Sequence[BaseAgent]:
         """The agents that *agent* can call as tools."""
         names: Callable[[], Sequence[str]] | None = getattr(agent, "tool_names", None)

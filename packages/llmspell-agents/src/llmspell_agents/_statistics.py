@@ -73,12 +73,13 @@ class Statistics:
     @property
     def tool_invocations(self) -> int:
         """Calls of all tools."""
-        return int(sum(counted[0] for counted in self.tools.values()))
+        # A copy, here and below: scripts read on their own thread while executions end on the loop.
+        return int(sum(counted[0] for counted in list(self.tools.values())))
 
     @property
     def success_rate(self) -> float | None:
         """The part of the last thousand executions that ended well; None before the first."""
-        return self._rate(self._ended)
+        return self._rate(list(self._ended))
 
     @staticmethod
     def _rate(ended: Iterable[tuple[float, float, bool]]) -> float | None:
@@ -90,15 +91,14 @@ class Statistics:
         ended.
         """
         since = self._clock() - seconds
-        rate = self._rate(entry for entry in self._ended if entry[0] >= since)
+        rate = self._rate(entry for entry in list(self._ended) if entry[0] >= since)
         return None if rate is None else 1.0 - rate
 
     @property
     def average_ms(self) -> float | None:
         """The mean duration of the last thousand executions; None before the first."""
-        if not self._ended:
-            return None
-        return 1000 * sum(took for _, took, _ in self._ended) / len(self._ended)
+        ended = list(self._ended)
+        return 1000 * sum(took for _, took, _ in ended) / len(ended) if ended else None
 
     def score(self) -> float:
         """How well it did and how lately, from 0 to 1: what a best match goes by. 0.5 before the
@@ -117,10 +117,11 @@ class Statistics:
         second are those of the last minute; `buckets` counts executions by their duration in
         seconds, each bucket with the ones below it.
         """
-        took = sorted(seconds for _, seconds, _ in self._ended)
-        rate = self.success_rate
+        known = list(self._ended)
+        took = sorted(seconds for _, seconds, _ in known)
+        rate = self._rate(known)
         now = self._clock()
-        lately = sum(1 for ended, _, _ in self._ended if ended >= now - 60)
+        lately = sum(1 for ended, _, _ in known if ended >= now - 60)
         return {
             "total_executions": self.total,
             "avg_execution_time_ms": self.average_ms or 0.0,
@@ -144,7 +145,7 @@ class Statistics:
             "cost": self.cost,
             "tools": {
                 name: {"calls": int(calls), "failures": int(failures), "total_ms": total}
-                for name, (calls, failures, total) in self.tools.items()
+                for name, (calls, failures, total) in list(self.tools.items())
             },
         }
 

@@ -46,7 +46,7 @@ class Work:
         members: Who may be asked.
         routing: How it is decided.
         input: The task.
-        context: The execution, with its budget and deadline.
+        context: The execution, with its budget and the deadline of the team.
         emit: Where pieces of the answer go, None for nowhere.
         figures: What each member did for the team so far, in their order.
         turn: How many tasks were given out before this one.
