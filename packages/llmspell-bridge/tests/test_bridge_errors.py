@@ -119,3 +119,32 @@ def test_a_limit_is_told_in_full(world):
         )
     finally:
         del CLASSES["limit"]
+
+
+@pytest.mark.requirement("errors.position")
+@pytest.mark.parametrize(
+    ("code", "position"),
+    [
+        ("\nreturn Probe.fail_raise()", "t.lua:2"),
+        ("local function f() return Probe.fail_raise() end\n\nreturn f()", "t.lua:3"),
+        ("coroutine.wrap(function() return Probe.fail_raise() end)()", "t.lua:1"),
+        (
+            "local f = Probe.fail_raise\nfor i = 1, 3 do if i == 2 then return f() end end",
+            "t.lua:2",
+        ),
+    ],
+)
+def test_a_call_in_tail_position_fails_at_a_line(world, code, position):
+    assert world.fails(code).message == f"{position}: Component error: Tool 'x' not found"
+    assert world.run("local n = 1 return (debug.getlocal(1, 1))") == "n"
+
+
+def test_a_callback_that_ends_in_a_failing_call_tells_where_it_stands(world):
+    error = world.fails("\n\nProbe.now_call(function() return Probe.fail_raise() end)")
+    assert "t.lua:3: Component error: Tool 'x' not found" in error.message
+
+
+def test_one_of_several_calls_in_tail_position_fails_at_a_line(world):
+    message = world.fails("if x then return Probe.noop() end\nreturn Probe.fail_raise()").message
+    place = "t.lua:2" if world.language == "lua" else "t.lua:?"
+    assert message == f"{place}: Component error: Tool 'x' not found"

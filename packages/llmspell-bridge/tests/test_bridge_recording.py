@@ -110,6 +110,21 @@ def test_the_order_of_pairs_is_numbers_strings_rest():
     assert value == ["1.5", "2", "10", "B", "a", "b", "false", "true"]
 
 
+def test_tables_and_functions_as_keys_are_ordered_by_what_they_are():
+    code = (
+        "local t, out = {}, {}\n"
+        "for i = 20, 1, -1 do t[{name = 'n' .. i + 10, inner = {i + 10}}] = i end\n"
+        "t[function() end] = 'first'\n"
+        "t[function() end] = 'second'\n"
+        "t[{}] = 'empty' t[coroutine.create(print)] = 'thread'\n"
+        "for _, v in pairs(t) do out[#out + 1] = tostring(v) end return out"
+    )
+    (value, _), (again, _) = both(code)
+    assert value == again
+    assert [text for text in value if text.isdigit()] == sorted(map(str, range(1, 21)), key=int)
+    assert value.index("first") < value.index("second")
+
+
 def test_changing_a_table_while_walking_it_is_fine():
     (value, _), again = both(
         "local t = {a = 1, b = 2, c = 3} local out = {}"

@@ -200,7 +200,7 @@ class Interpreter:
         Raises:
             ScriptError: with the line of a syntax error.
         """
-        self.converter.reserve(2 * len(text))
+        self.converter.reserve(3 * len(text))
         found = self._functions["load_main"](text, name, expression)
         if found is True:
             return

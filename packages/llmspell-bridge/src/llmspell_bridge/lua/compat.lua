@@ -88,11 +88,35 @@ function debug.traceback(thread, message, level)
   return sub(raw_traceback(thread, "", level), 2)
 end
 
+-- The line of the only call in tail position, where there is only one.
+local util, band = require("jit.util"), bit.band
+local TAIL = {}
+for _, f in next, { function(f) return f() end, function(f, ...) return f(...) end } do
+  local last = 0
+  while util.funcbc(f, last + 1) do last = last + 1 end
+  TAIL[band(util.funcbc(f, last), 0xff)] = true
+end
+
+local function tail_line(f)
+  local pc, found = 1, nil
+  local code = util.funcbc(f, pc)
+  while code do
+    if TAIL[band(code, 0xff)] then
+      local line = util.funcinfo(f, pc).currentline
+      if found and found ~= line then return nil end
+      found = line
+    end
+    pc = pc + 1
+    code = util.funcbc(f, pc)
+  end
+  return found
+end
+
 -- Garbage collection. Here an allocation that finds no room fails, however much garbage there is,
 -- and so may a collection. So the allocator's limit lies above that of scripts, which counts what is
 -- left by a collection. That is always run to its end, and begins the earlier the less room there is:
 -- at half as much again as was in use after the last one, or at the limit.
-local own = { ceiling = huge }          -- KiB; core.lua adds `full`
+local own = { ceiling = huge, tail_line = tail_line }          -- KiB; core.lua adds `full`
 local MOST = 150
 local sentinel, watched = newproxy(true), false
 

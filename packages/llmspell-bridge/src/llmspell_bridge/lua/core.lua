@@ -57,11 +57,24 @@ local bridge = {
 
 local OURS = { ["=[llmspell]"] = true, ["=[C]"] = true }
 
+local bodies = {}                      -- task → the script's function in it
+local luajit = host.luajit             -- of compat.lua
+
+-- Where no frame of the script's is left: its function ended in a tail call.
+local function definition()
+  local co = raw_running()
+  local f = co and bodies[task_of[co]]
+  local info = f and getinfo(f, "S")
+  if not info or OURS[info.source] then return "" end
+  local line = luajit and luajit.tail_line(f) or info.linedefined
+  return info.short_src .. ":" .. (line > 0 and line or "?") .. ": "
+end
+
 local function position()
   local level = 2
   while true do
     local info = getinfo(level, "Sl")
-    if not info then return "" end
+    if not info then return definition() end
     if info.currentline > 0 and not OURS[info.source] then
       return info.short_src .. ":" .. info.currentline .. ": "
     end
@@ -108,7 +121,6 @@ local function poll()
   check(poll)
 end
 
-local luajit = host.luajit             -- of compat.lua
 if luajit then
   luajit.full = function()
     heap_full = true
@@ -512,7 +524,7 @@ local function described(value)
 end
 
 local function ended(id, co)
-  tasks[id] = nil
+  tasks[id], bodies[id] = nil, nil
   task_of[co] = nil
 end
 
@@ -560,6 +572,7 @@ local function spawn(f, as_result, ...)
     local main_chunk = f
     co = create(function(...)
       local value = main_chunk(...)
+      if as_result == "expression" and opaque[value] then return nil end   -- `io.write("x")`
       top = base
       return wire(value, true)
     end)
@@ -568,7 +581,7 @@ local function spawn(f, as_result, ...)
     co = create(function(...) return wires(1, (callback(...))) end)
   end
   local address = format("%p", co)
-  tasks[id], task_of[co] = co, id
+  tasks[id], task_of[co], bodies[id] = co, id, f
   return id, address, step(id, ...)
 end
 

@@ -172,7 +172,7 @@ local function frames_of(o)
           while true do
             local name, value = getlocal(level, i)
             if name == nil then break end
-            if sub(name, 1, 1) ~= "(" then frame.locals[name] = shown(value) end
+            if sub(name, 1, 1) ~= "(" and name ~= bridge.HIDDEN then frame.locals[name] = shown(value) end
             i = i + 1
           end
         end

@@ -6,6 +6,7 @@ local host, finish, fail, die = bridge.host, bridge.finish, bridge.fail, bridge.
 local objects, texts, running, task_of = bridge.objects, bridge.texts, bridge.running, bridge.task_of
 local interrupted, trace = bridge.interrupted, bridge.trace
 local real = _G
+local on_luajit = real.jit ~= nil
 local type, tostring, select, error, next = type, tostring, select, error, next
 local pcall, raw_xpcall, rawget, rawset = pcall, xpcall, rawget, rawset
 local getmetatable, raw_setmetatable = bridge.getmetatable, setmetatable
@@ -17,6 +18,11 @@ local find, sub, byte, gsub, gmatch = string.find, string.sub, string.byte, stri
 local raw_io, raw_os, raw_debug = io, os, debug
 local getinfo, traceback = debug.getinfo, debug.traceback
 local co = coroutine
+
+-- With a variable to close in it, the main chunk has no tail calls, whose errors had no line.
+local HIDDEN = "_llmspell"
+local OPENING = on_luajit and "" or "local " .. HIDDEN .. " <close> = nil "
+bridge.HIDDEN = HIDDEN
 local raw_pairs, raw_next = pairs, next
 
 local G = {}
@@ -213,8 +219,9 @@ do
   local function unwrapped(ok, ...)
     if ok then return ... end
     local message = (...)
-    if type(message) == "string" then error(message, 0) end
-    error(message, 2)
+    if type(message) ~= "string" then error(message, 2) end
+    if not find(message, "^[^\n]-:[%d?]+: ") then message = position() .. message end
+    error(message, 0)
   end
 
   function wrapped.wrap(f)
@@ -431,18 +438,25 @@ if level >= 2 then
   end
 
   local raw_getlocal = raw_debug.getlocal
+
+  local function behind_hidden(index, first)
+    if first == HIDDEN and type(index) == "number" and index > 0 then return index + 1 end
+    return index
+  end
+
   function G.debug.getlocal(f, index, more)
     if type(f) == "thread" then
       index = level_of(index)
-      if type(index) ~= "function" and hidden(getinfo(f, index, "S")) then return nil end
-      return raw_getlocal(f, index, more)
+      if type(index) == "function" then return raw_getlocal(f, index, more) end
+      if hidden(getinfo(f, index, "S")) then return nil end
+      return raw_getlocal(f, index, behind_hidden(more, (raw_getlocal(f, index, 1))))
     end
     f = level_of(f)
-    if type(f) ~= "function" then
-      f = number(f, 1, "getlocal") + 1
-      if hidden(getinfo(f, "S")) then return nil end
-    end
-    return raw_getlocal(f, index)
+    if type(f) == "function" then return raw_getlocal(f, index) end
+    f = number(f, 1, "getlocal") + 1
+    if hidden(getinfo(f, "S")) then return nil end
+    local name, value = raw_getlocal(f, behind_hidden(index, (raw_getlocal(f, 1))))
+    return name, value                  -- no tail call: LuaJIT would count one level less
   end
 
   function G.debug.gethook() return nil end
@@ -863,6 +877,38 @@ local function before(a, b)
   return false
 end
 
+-- What tells a key without an order of its own from others: where a function was written, what a table
+-- contains. Addresses are others in each process.
+local function described(v, depth)
+  local t = type(v)
+  if t == "function" then
+    local info = getinfo(v, "S")
+    return t .. info.short_src .. ":" .. info.linedefined
+  elseif t ~= "table" then
+    return t .. (RANK[t] and tostring(v) or "")
+  elseif objects[v] ~= nil then
+    return t .. tostring(v)
+  elseif depth == 0 then
+    return t
+  end
+  local parts, count = {}, 0
+  for _ in raw_next, v do count = count + 1 end
+  if count > 100 then return t .. count end
+  for key, value in raw_next, v do
+    parts[#parts + 1] = described(key, depth - 1) .. "=" .. described(value, depth - 1)
+  end
+  sort(parts)
+  return t .. "{" .. concat(parts, ",") .. "}"
+end
+
+local function by_description(t, keys)
+  local texts = {}
+  for i = 1, #keys do
+    texts[keys[i]] = described(keys[i], 3) .. "=" .. described(rawget(t, keys[i]), 3)
+  end
+  sort(keys, function(a, b) return texts[a] < texts[b] end)
+end
+
 local function ordered_keys(t)
   local keys, rest, n, m = {}, {}, 0, 0
   for key in raw_next, t do
@@ -875,6 +921,7 @@ local function ordered_keys(t)
     end
   end
   sort(keys, before)
+  if m > 1 then by_description(t, rest) end
   for i = 1, m do keys[n + i] = rest[i] end
   return keys
 end
@@ -985,27 +1032,23 @@ function bridge.arguments(all, positional)
 end
 
 function bridge.load_main(text, name, expression)
-  if expression then
-    local f = compile("return " .. text .. "\n", name, G)
-    if f ~= nil then return bridge.function_main(f) end
+  local main = expression and compile(OPENING .. "return " .. text .. "\n", name, G)
+  if main then
+    bridge.main, bridge.main_kind = main, "expression"
+    return true
   end
-  local f, message = compile(text, name, G)
-  if f == nil then return nil, message end
-  return bridge.function_main(f)
-end
-
-function bridge.function_main(f)
-  bridge.main = f
+  local message
+  main, message = compile(OPENING .. text, name, G)
+  if main == nil then return nil, message end
+  bridge.main, bridge.main_kind = main, true
   return true
 end
 
 function bridge.spawn_main()
   local f = bridge.main
   bridge.main = nil
-  return bridge.spawn(f, true)
+  return bridge.spawn(f, bridge.main_kind)
 end
-
-local on_luajit = real.jit ~= nil
 
 function bridge.collect()
   if bridge.recording and bridge.settle_files then bridge.settle_files() end
