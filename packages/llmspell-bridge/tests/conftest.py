@@ -17,7 +17,9 @@ def pytest_configure(config):
 
 def pytest_generate_tests(metafunc):
     """Whatever opens a world runs on every engine."""
-    if "world" in metafunc.fixturenames or hasattr(metafunc.module, "World"):
+    code = metafunc.function.__code__
+    asks = "language" in code.co_varnames[: code.co_argcount]
+    if asks or "world" in metafunc.fixturenames or hasattr(metafunc.module, "World"):
         metafunc.parametrize("language", bridge_testkit.ENGINES, indirect=True)
 
 
