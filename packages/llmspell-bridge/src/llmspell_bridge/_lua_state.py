@@ -14,7 +14,7 @@ from llmspell_bridge._errors import script_error
 from llmspell_bridge._execution import Between, Execution, script_seconds, timed_out
 from llmspell_bridge._interrupt import Interrupter, Watch
 from llmspell_bridge._output import LineOutput
-from llmspell_bridge._portal import Callback, Portal, Run, Task
+from llmspell_bridge._portal import CALLING, Callback, Portal, Run, Task
 from llmspell_bridge._sandbox import Sandbox
 from llmspell_bridge._source import chunk_name, prepare
 from llmspell_core import (
@@ -500,7 +500,12 @@ class LuaState(ScriptState):
     # For the portal and the interpreter ---------------------------------------------------------
 
     def context(self) -> ExecutionContext:
-        """Of the task that runs, else of the execution."""
+        """On the event loop that of the task that made the call; on the script's thread that of
+        the task that runs, else of the execution.
+        """
+        calling = CALLING.get(None)
+        if calling is not None and threading.current_thread() is not self._thread:
+            return calling
         task = self.portal.current
         if task is not None:
             return task.context

@@ -9,6 +9,7 @@ thread, each in a task of its own, and tasks that wait do so beside each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar, copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import asyncio
 
 Values = tuple[Any, ...]
+
+CALLING: ContextVar[ExecutionContext] = ContextVar("llmspell_bridge.calling")
+"""On the event loop: the context of the task of a script that made the call in progress."""
 
 DONE, WAITS, FAILED = 0, 1, 2
 """What became of a step, see ``lua/core.lua``."""
@@ -246,11 +250,17 @@ class Portal:
     ) -> int:
         """Run *coroutine* on the loop; *finish* makes of its result or error what Lua gets."""
         pending = self._token(finish)
-        IO_LOOP.loop().call_soon_threadsafe(self._launch, pending, coroutine)
+        calling = pending.task.context
+        IO_LOOP.loop().call_soon_threadsafe(self._launch, pending, coroutine, calling)
         return pending.token
 
-    def _launch(self, pending: Pending, coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = IO_LOOP.loop().create_task(coroutine)
+    def _launch(
+        self, pending: Pending, coroutine: Coroutine[Any, Any, Any], calling: ExecutionContext
+    ) -> None:
+        # The script's thread has gone on by now, maybe with another task.
+        around = copy_context()
+        around.run(CALLING.set, calling)
+        task = IO_LOOP.loop().create_task(coroutine, context=around)
         pending.future = task
         task.add_done_callback(lambda done: self._land(pending, done))
         if pending.abandoned:
