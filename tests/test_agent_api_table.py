@@ -252,6 +252,13 @@ STATIC = {
         eq(own:execute("x").text, "BasicAgent 'b' received: x")
         eq(own:execute("two").text, "BasicAgent 'a' received: BasicAgent 'c' received: two")
         eq(own.type, "composite")
+        local again
+        again = Agent.create_composite("again", {"a"}, function()
+            local _, problem = again:execute("x")
+            error(problem)
+        end)
+        local _, problem = again:execute("x")
+        assert(problem:find("would run inside itself: again → again", 1, true), problem)
         fails("Unknown routing strategy: sequel", Agent.create_composite, "x", {"a"}, "sequel")
         fails("Agent 'nobody' not found", Agent.create_composite, "x", {"nobody"}, "sequential")
         fails("has no members", Agent.create_composite, "x", {}, "sequential")

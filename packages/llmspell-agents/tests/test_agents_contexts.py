@@ -210,6 +210,13 @@ def test_memory_is_set_in_every_form(arguments: tuple[Any, ...], place: tuple[An
     assert face.get_shared_memory(scope, key) == value
 
 
+@pytest.mark.parametrize("arguments", [(None, 1), (None, "k", 1), ({"type": "global"}, None, 1)])
+def test_a_value_needs_a_name(arguments: tuple[Any, ...]) -> None:
+    face, _, _ = world()
+    with pytest.raises(ValidationError, match=r"must be (given|text, not nothing)"):
+        face.set_shared_memory(*arguments)
+
+
 def test_changes_of_memory_are_told() -> None:
     face, services, _ = world()
     face.set_shared_memory("k", 1)

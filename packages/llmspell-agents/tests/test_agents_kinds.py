@@ -110,8 +110,9 @@ class Flow(Workflow):
 
     kind = "sequential"
 
-    def __init__(self, agent: str | None = None) -> None:
+    def __init__(self, agent: str | None = None, data: Any = None) -> None:
         self._agent = agent
+        self._data = data
 
     @property
     def metadata(self) -> ComponentMetadata:
@@ -119,7 +120,7 @@ class Flow(Workflow):
 
     async def execute_impl(self, input: AgentInput, context: ExecutionContext) -> AgentOutput:
         if self._agent is None:
-            return AgentOutput(f"flow({input.text})", metadata={"steps": 1})
+            return AgentOutput(f"flow({input.text})", self._data, metadata={"steps": 1})
         agent = context.services.agents.get(self._agent)
         assert agent is not None
         inner = await agent.execute(input, context)
@@ -234,6 +235,23 @@ async def test_a_workflow_agent_runs_its_workflow(how: str) -> None:
         "flow",
     )
     assert [m["content"] for m in agent.conversation] == ["x", "flow(x)"]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"), [("the end", "the end"), ({"b": 1, "a": [2]}, '{"a": [2], "b": 1}'), (0, "0")]
+)
+async def test_the_answer_of_a_workflow_is_what_came_of_its_last_step(data: Any, text: str) -> None:
+    flow = Flow(data=data)
+    services, _, _ = world(flow=flow)
+    agent = AgentBuilder.workflow("w", "flow").build(services)
+    output = await run(agent, services)
+    assert (output.text, output.data) == (text, data)
+    basic = AgentBuilder.basic("b").build(services)
+    row = AgentBuilder.composite("row", [flow, basic], "sequential").build(services)
+    assert (await run(row, services)).text == f"BasicAgent 'b' received: {text}"
+    turned = AgentBuilder.composite("turned", [basic, flow], "sequential").build(services)
+    chunks = [chunk async for chunk in turned.stream("x", make_context(services))]
+    assert [chunk.text for chunk in chunks] == [text, ""]
 
 
 def test_a_workflow_agent_needs_a_workflow_there_is() -> None:

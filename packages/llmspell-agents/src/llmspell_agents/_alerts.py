@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from llmspell_agents._members import kind_of
 from llmspell_core import ValidationError, nearest
 
 if TYPE_CHECKING:
@@ -257,9 +258,7 @@ class Alerts:
 
 def _table(values: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
-        raise ValidationError(
-            f"{what} must be a table, not {type(values).__name__}", field="alerts"
-        )
+        raise ValidationError(f"{what} must be a table, not {kind_of(values)}", field="alerts")
     return cast("Mapping[str, Any]", values)
 
 

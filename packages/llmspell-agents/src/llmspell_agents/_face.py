@@ -9,6 +9,7 @@ from llmspell_agents._builder import AgentBuilder
 from llmspell_agents._face_contexts import ContextsFace
 from llmspell_agents._face_discovery import DiscoveryFace
 from llmspell_agents._handle import AgentHandle
+from llmspell_agents._members import kind_of
 from llmspell_agents._script_builder import BuilderFace
 from llmspell_agents._script_options import (
     AgentOptions,
@@ -190,6 +191,6 @@ class AgentGlobal(DiscoveryFace, ContextsFace):
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValidationError(
-            f"an agent is described by a table, not by {type(value).__name__}", field="config"
+            f"an agent is described by a table, not by {kind_of(value)}", field="config"
         )
     return dict(cast("Mapping[str, Any]", value))

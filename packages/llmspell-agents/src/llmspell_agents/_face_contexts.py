@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
 from llmspell_agents._contexts import policy_named
+from llmspell_agents._members import kind_of
 from llmspell_agents._registry import AgentService
 from llmspell_agents._script_options import ContextOptions
 from llmspell_agents._shared_memory import MemoryScope
@@ -106,6 +107,8 @@ class ContextsFace:
             key: The name of the value; or the value.
             value: The value.
         """
+        if scope is None:
+            raise ValidationError("a scope or a key must be given", field="scope")
         if isinstance(scope, str) and scope != "global" and value is None:
             place, name, kept = MemoryScope(), scope, key
         elif value is None and scope == "global" and not isinstance(key, str):
@@ -132,10 +135,10 @@ def _key(value: Any) -> str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValidationError(f"a key must be text, not {type(value).__name__}", field="key")
+    raise ValidationError(f"a key must be text, not {kind_of(value)}", field="key")
 
 
 def _table(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValidationError(f"{field} must be a table, not {type(value).__name__}", field=field)
+        raise ValidationError(f"{field} must be a table, not {kind_of(value)}", field=field)
     return dict(cast("Mapping[str, Any]", value))

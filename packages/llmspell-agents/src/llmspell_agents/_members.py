@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from llmspell_agents._scope import MAX_DEPTH, CycleError, DepthError, scope_of
@@ -16,6 +16,7 @@ from llmspell_core import (
     LLMSpellError,
     NotFoundError,
     ValidationError,
+    Workflow,
     nearest,
 )
 from llmspell_utils import closing
@@ -76,6 +77,11 @@ class MemberResult:
         return made
 
 
+def kind_of(value: Any) -> str:
+    """What *value* is, for messages."""
+    return "nothing" if value is None else type(value).__name__
+
+
 def found_member(value: Any, agents: AgentRegistry) -> BaseAgent:
     """The component that *value* means: itself, the one a script's handle holds, or the agent of
     that name or id.
@@ -89,7 +95,7 @@ def found_member(value: Any, agents: AgentRegistry) -> BaseAgent:
             return each
     if not isinstance(value, str):
         raise ValidationError(
-            f"a member must be an agent or the name of one, not {type(value).__name__}",
+            f"a member must be an agent or the name of one, not {kind_of(value)}",
             field="members",
         )
     found = agents.get(value)
@@ -147,6 +153,14 @@ def _lines(agent: BaseAgent, above: tuple[BaseAgent, ...]) -> Iterator[tuple[Bas
         yield from _lines(member, line)
 
 
+def _words(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    import json
+
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
 async def ask_inside(
     agent: BaseAgent, input: AgentInput, context: ExecutionContext, emit: Emit | None = None
 ) -> AgentOutput:
@@ -159,8 +173,6 @@ async def ask_inside(
     output = None
     if emit is None or not agent.supports_streaming():
         output = await agent.execute(input, context)
-        if emit is not None and output.text:
-            await emit(AgentChunk("text", 0, output.text))
     else:
         async with closing(agent.stream(input, context)) as chunks:
             async for chunk in chunks:
@@ -169,6 +181,11 @@ async def ask_inside(
                 output = chunk.output or output
     if output is None:
         raise ComponentError(f"Agent '{agent.metadata.name}' ended its stream without an answer")
+    if isinstance(agent, Workflow) and output.data is not None:
+        # The text of a workflow is about its run; its answer is what came of the last step.
+        output = replace(output, text=_words(output.data))
+    if emit is not None and not agent.supports_streaming() and output.text:
+        await emit(AgentChunk("text", 0, output.text))
     scope = scope_of(context)
     if scope is not None and not getattr(agent, "counts_itself", False):
         scope.spend(output.usage)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class WorkflowAgent(ManagedAgent):
-    """Runs a workflow with each input, and answers with what came of it.
+    """Runs a workflow with each input, and answers with what came of its last step.
 
     Args:
         config: What it is, with `workflow`: a workflow, its name or its id.
