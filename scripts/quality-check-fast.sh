@@ -8,5 +8,6 @@ uv sync --quiet
 
 step format in_environment ruff format --check --exclude '*.md' .
 step lint in_environment ruff check .
+step requirements in_environment python scripts/check_requirements.py
 step tests in_environment pytest -q -n auto -m "not slow and not soak" packages examples
 conclude

@@ -33,6 +33,7 @@ step types types
 step layers in_environment lint-imports
 step 'declared dependencies' in_environment python scripts/check_dependencies.py
 step 'reference of the globals' in_environment python scripts/write_api_reference.py --check
+step requirements in_environment python scripts/check_requirements.py
 step 'links of the documentation' in_environment python scripts/check_links.py
 step 'wheels and sample plugin' in_environment python scripts/check_wheels.py
 step 'long runs' long_runs

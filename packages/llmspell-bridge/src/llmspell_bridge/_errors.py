@@ -8,7 +8,8 @@ from typing import Any
 from llmspell_core import LLMSpellError, ResourceLimitError, ScriptError, ValidationError
 
 _MARK = "\x03"
-_UNSERIALISABLE = ("has no canonical JSON form", "is not JSON serializable")
+_UNSUPPORTED = "Unsupported Lua type for JSON conversion"
+_UNSERIALISABLE = (_UNSUPPORTED, "has no canonical JSON form", "is not JSON serializable")
 _MEMORY_HINT = "Raise engines.lua.max_memory_bytes, or keep less in tables and strings."
 _POSITION = re.compile(r"^(?:\[string \".*?\"\]|[^\n:]*):(\d+): ", re.DOTALL)
 
@@ -22,7 +23,8 @@ def message_of(error: Exception, operation: str) -> str:
     if isinstance(error, LLMSpellError):
         return str(error)
     if isinstance(error, TypeError) and any(text in str(error) for text in _UNSERIALISABLE):
-        return str(ValidationError("Unsupported Lua type for JSON conversion"))
+        text = str(error) if _UNSUPPORTED in str(error) else _UNSUPPORTED
+        return str(ValidationError(text))
     import logging
 
     logging.getLogger("llmspell.script").error("%s failed unexpectedly", operation, exc_info=error)

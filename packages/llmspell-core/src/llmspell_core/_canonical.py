@@ -12,6 +12,9 @@ import json
 from binascii import Error as Base64Error
 from typing import Any, cast
 
+UNSUPPORTED = "Unsupported Lua type for JSON conversion"
+"""What scripts are told of values that have no JSON form."""
+
 
 def _plain(value: Any) -> Any:
     to_dict = getattr(value, "to_dict", None)
@@ -35,6 +38,10 @@ def _plain(value: Any) -> Any:
     name = handle_name(value)
     if name is not None:
         return name
+    from llmspell_core._script import ScriptFunction
+
+    if isinstance(value, ScriptFunction):
+        raise TypeError(f"{UNSUPPORTED}: function")
     raise TypeError(f"{type(value).__name__} has no canonical JSON form")
 
 

@@ -24,6 +24,19 @@ local function metamethod(v, name)
   if type(meta) == "table" then return rawget(meta, name) end
 end
 
+local raw_tostring, formatted = tostring, string.format
+
+function _G.tostring(...)
+  local v = ...
+  if type(v) == "table" then
+    local name = metamethod(v, "__name")
+    if type(name) == "string" and metamethod(v, "__tostring") == nil then
+      return name .. ": " .. formatted("%p", v)
+    end
+  end
+  return raw_tostring(...)
+end
+
 local raw_pairs, raw_ipairs = pairs, ipairs
 
 local function three(a, b, c) return a, b, c end
@@ -47,9 +60,12 @@ end
 
 local raw_collect = collectgarbage
 local GENERATIONS = { generational = true, incremental = true }
+-- When the collector runs is what keeps the heap within its limit, see below: nothing for scripts.
+local PACE = { stop = 0, restart = 0, setpause = 200, setstepmul = 200 }
 
 function collectgarbage(option, ...)
   if GENERATIONS[option] then return "incremental" end
+  if PACE[option] then return PACE[option] end
   return raw_collect(option, ...)
 end
 

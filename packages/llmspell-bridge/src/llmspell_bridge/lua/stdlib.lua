@@ -103,7 +103,8 @@ function G.setmetatable(t, meta)
   end
   if type(t) == "table" and (type(meta) == "table" or meta == nil)
     and getmetatable(t) == bridge.ARRAY then
-    return replace_metatable(t, meta)   -- an empty array of the host's is an ordinary table
+    replace_metatable(t, meta)          -- an empty array of the host's is an ordinary table
+    return t
   end
   return blamed("setmetatable", pcall(raw_setmetatable, t, meta))
 end
@@ -405,7 +406,8 @@ function our_traceback(...)
     local text = (message and message .. "\n" or "") .. sub(caught_trace, 2)
     return bridge.cleaned(text)
   end
-  return trace(nil, message, (from or 1) + 1)
+  local text = trace(nil, message, (from or 1) + 1)   -- no tail call: levels are counted
+  return text
 end
 G.debug.traceback = our_traceback
 
