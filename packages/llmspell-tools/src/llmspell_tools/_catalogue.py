@@ -48,11 +48,25 @@ _ENTRIES = (
         "safe",
     ),
     Entry(
+        "csv_analyzer",
+        "Analyse, convert, filter, transform, validate and query CSV",
+        "data",
+        "safe",
+        aliases=("csv-analyzer", "csv-analyzer-tool", "csv-parse", "csv-processor"),
+    ),
+    Entry(
         "date_time_handler",
         "Parse, format, convert, add, subtract and compare dates and times",
         "utility",
         "safe",
         aliases=("date-time-handler", "datetime_handler", "datetime-handler"),
+    ),
+    Entry(
+        "file_converter",
+        "Convert encodings, line ends, indentation and formats of text files",
+        "filesystem",
+        "restricted",
+        aliases=("file-converter",),
     ),
     Entry(
         "file_operations",

@@ -1,14 +1,20 @@
-"""Data tools: JSON."""
+"""Data tools: CSV, JSON."""
 
 from typing import TYPE_CHECKING
 
 from llmspell_core import lazy_exports
 
 if TYPE_CHECKING:
+    from llmspell_tools.data._csv_analyzer import CsvAnalyzer as CsvAnalyzer
     from llmspell_tools.data._json_processor import JsonProcessor as JsonProcessor
+    from llmspell_tools.data._settings import DataConfig as DataConfig
 
-__all__ = ["JsonProcessor"]
+__all__ = ["CsvAnalyzer", "DataConfig", "JsonProcessor"]
 
-_HOMES = {"JsonProcessor": "_json_processor"}
+_HOMES = {
+    "CsvAnalyzer": "_csv_analyzer",
+    "DataConfig": "_settings",
+    "JsonProcessor": "_json_processor",
+}
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

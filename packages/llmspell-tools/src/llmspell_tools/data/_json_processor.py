@@ -22,6 +22,8 @@ from llmspell_tools._operation_tool import (
 from llmspell_tools._threads import in_thread
 from llmspell_tools.data._jq_guard import check_program
 from llmspell_tools.data._json_path import find
+from llmspell_tools.data._payloads import json_text, payload, plain
+from llmspell_tools.data._settings import DataConfig
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 LARGEST_INPUT = 100 * 1024 * 1024
 ON_THREAD_FROM = 1 << 18
-MAX_DEPTH = 100
 
 
 @built_in("json_processor")
@@ -98,7 +99,7 @@ class JsonProcessor(OperationTool):
         program = parameters.get("query")
         if program is None:
             raise _needs("Query", "query")
-        return _payload("query", _single(await self._select(program, value)))
+        return payload("query", _single(await self._select(program, value)))
 
     async def do_transform(
         self, parameters: dict[str, Any], context: ExecutionContext
@@ -110,7 +111,7 @@ class JsonProcessor(OperationTool):
             if "query" not in parameters:
                 raise _needs("Transform", "transformation")
             found = await self._select(parameters["query"], value)
-            return _payload("transform", _single(found))
+            return payload("transform", _single(found))
         made: dict[str, Any] = {}
         for name, program in rules.items():
             if not isinstance(program, str):
@@ -119,7 +120,7 @@ class JsonProcessor(OperationTool):
                     field="transformation",
                 )
             made[name] = _single(await self._select(program, value))
-        return _payload("transform", made)
+        return payload("transform", made)
 
     async def do_stream(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
         """The outputs for every line of JSON lines, in one list."""
@@ -132,9 +133,9 @@ class JsonProcessor(OperationTool):
             values = cast("list[Any]", given) if isinstance(given, list) else [given]
         program = parameters.get("query", ".")
         if program.strip() == ".":
-            return _payload("stream", values)
+            return payload("stream", values)
         outputs = await self._run(program, [json.dumps(value) for value in values])
-        return _payload("stream", outputs)
+        return payload("stream", outputs)
 
     async def do_validate(
         self, parameters: dict[str, Any], context: ExecutionContext
@@ -153,8 +154,8 @@ class JsonProcessor(OperationTool):
         found = await in_thread(lambda stop: checked.problems(value))
         errors = [problem.to_dict() for problem in found]
         valid = not errors
-        payload = {"is_valid": valid, "valid": valid, "errors": errors}
-        return _payload("validate", payload, value=payload)
+        verdict = {"is_valid": valid, "valid": valid, "errors": errors}
+        return payload("validate", verdict)
 
     async def do_parse(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
         """The value of a JSON text."""
@@ -162,8 +163,8 @@ class JsonProcessor(OperationTool):
             raise _needs("Parse", "input")
         given = parameters["input"]
         if not isinstance(given, str):
-            return _payload("parse", given)
-        return _payload("parse", await _off_loop(given, lambda: _parsed(given, context)))
+            return payload("parse", given)
+        return payload("parse", await _off_loop(given, lambda: _parsed(given, context)))
 
     async def do_stringify(
         self, parameters: dict[str, Any], context: ExecutionContext
@@ -172,14 +173,14 @@ class JsonProcessor(OperationTool):
         if "input" not in parameters:
             raise _needs("Stringify", "input")
         indent = parameters.get("indent", 2 if parameters.get("pretty") else None)
-        text = _written(parameters["input"], indent)
-        return ToolResult(operation="stringify", result=text, text=text, value=text)
+        text = json_text(parameters["input"], indent)
+        return plain("stringify", text)
 
     async def do_format(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
         """The JSON text of a value or text, with line breaks."""
         value = await _input(parameters, "Format", context)
-        text = _written(value, parameters.get("indent", 2))
-        return ToolResult(operation="format", result=text, text=text, value=text)
+        text = json_text(value, parameters.get("indent", 2))
+        return plain("format", text)
 
     async def do_merge(self, parameters: dict[str, Any], context: ExecutionContext) -> ToolResult:
         """Both values merged deeply; `merge_data` wins."""
@@ -187,7 +188,7 @@ class JsonProcessor(OperationTool):
         if "merge_data" not in parameters:
             raise _needs("Merge", "merge_data")
         other = await _value(parameters["merge_data"], context)
-        return _payload("merge", _merged(value, other))
+        return payload("merge", _merged(value, other))
 
     # Queries -------------------------------------------------------------------------------
 
@@ -231,24 +232,8 @@ def _needs(operation: str, name: str) -> ValidationError:
     )
 
 
-def _payload(operation: str, payload: Any, *, value: Any = None) -> ToolResult:
-    return ToolResult(
-        operation=operation,
-        result=payload,
-        text=_written(payload, 2),
-        value=payload if value is None else value,
-    )
-
-
 def _single(outputs: list[Any]) -> Any:
     return outputs[0] if len(outputs) == 1 else outputs
-
-
-def _written(value: Any, indent: int | None) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValidationError(f"Invalid JSON: {error}", field="input") from None
 
 
 # Input ---------------------------------------------------------------------------------------
@@ -296,7 +281,7 @@ def _parsed(text: str, context: ExecutionContext) -> Any:
 
 
 def _check_depth(value: Any, context: ExecutionContext) -> None:
-    limit = context.services.config.get("tools.data.max_json_depth", MAX_DEPTH)
+    limit = context.services.config.section("tools.data", DataConfig).max_json_depth
     level: list[Any] = [value]
     depth = 0
     while level:

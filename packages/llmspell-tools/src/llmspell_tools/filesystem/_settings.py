@@ -30,3 +30,16 @@ class ArchiveConfig:
         help="how many times larger the content may be than the archive, beyond the first megabyte",
         above_zero=True,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ConverterConfig:
+    """``[tools.file_converter]``."""
+
+    enabled: bool = setting(True, help="offer the converter")
+    max_file_size: int = setting(
+        50 * 1024**2, help="largest file that is converted", unit="bytes", above_zero=True
+    )
+    output_dir: str | None = setting(
+        None, help="where results go when a call names no target; else the file itself is replaced"
+    )
