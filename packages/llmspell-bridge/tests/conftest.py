@@ -9,12 +9,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bridge_testkit
 
 
-def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "only_lua(reason): not on LuaJIT, whose language or library lacks it"
-    )
-
-
 def pytest_generate_tests(metafunc):
     """Whatever opens a world runs on every engine."""
     code = metafunc.function.__code__

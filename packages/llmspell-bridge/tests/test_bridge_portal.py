@@ -70,11 +70,11 @@ def test_a_wait_in_a_coroutine_of_the_script_interleaves_too(world):
     started = time.monotonic()
     branch = (
         "function() local out = {} for v in coroutine.wrap(function()"
-        " Utils.sleep(100) coroutine.yield(1) Utils.sleep(100) coroutine.yield(2) end)"
+        " Utils.sleep(400) coroutine.yield(1) Utils.sleep(400) coroutine.yield(2) end)"
         " do out[#out + 1] = v end return out end"
     )
     assert world.run(f"return Probe.all_of({{{branch}, {branch}, {branch}}})") == [[1, 2]] * 3
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 2.0  # one after the other: 2.4 s
 
 
 def test_a_wait_where_lua_cannot_yield_blocks_in_place(world):
@@ -157,10 +157,9 @@ async def test_callbacks_run_between_executions(world):
 
 async def test_a_callback_runs_while_the_script_waits(world):
     world.run("Probe.keep(function() return 'served' end)")
-    future = world.submit("Utils.sleep(200) return 'slept'")
-    started = time.monotonic()
+    future = world.submit("Utils.sleep(1500) return 'slept'")
     assert await KEPT[-1]() == "served"
-    assert time.monotonic() - started < 0.15
+    assert not future.done()
     assert (await asyncio.wrap_future(future)).value == "slept"
 
 
@@ -365,12 +364,12 @@ def test_a_hundred_promises_in_parallel(world):
     started = time.monotonic()
     assert (
         world.run(
-            "local t = {} for i = 1, 100 do t[i] = Probe.wait_async(0.05, i) end"
+            "local t = {} for i = 1, 100 do t[i] = Probe.wait_async(0.1, i) end"
             " local sum = 0 for _, p in ipairs(t) do sum = sum + p:await() end return sum"
         )
         == 5050
     )
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5  # one after the other: 10 s
 
 
 def test_many_states_at_once():

@@ -23,7 +23,8 @@ from llmspell_core import (
 
 NAMES = [
     *("plugin.list", "run.erase", "run.list", "run.prune", "run.show"),
-    *("state.delete", "state.get", "state.list", "state.set"),
+    *("state.clear", "state.delete", "state.export", "state.get", "state.import", "state.list"),
+    "state.set",
 ]
 
 

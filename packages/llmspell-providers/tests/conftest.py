@@ -22,14 +22,6 @@ from llmspell_core import (
 from llmspell_testing import ModelServer
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers",
-        "covers(feature, vendor=None): shows that the feature works with a vendor; without one, "
-        "with the value of the parameter 'vendor'. scripts/provider_table.py reads it.",
-    )
-
-
 @dataclass
 class Asking:
     """A provider as `Services` resolves it, and the execution that asks it."""
