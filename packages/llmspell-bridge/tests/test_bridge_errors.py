@@ -148,3 +148,18 @@ def test_one_of_several_calls_in_tail_position_fails_at_a_line(world):
     message = world.fails("if x then return Probe.noop() end\nreturn Probe.fail_raise()").message
     place = "t.lua:2" if world.language == "lua" else "t.lua:?"
     assert message == f"{place}: Component error: Tool 'x' not found"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "return string.format('%d', {})",
+        "return io.lines('/etc/passwd')",
+        "return table.unpack({}, 1, 1e8)",
+        "return math.floor({})",
+    ],
+)
+def test_a_library_function_in_tail_position_fails_at_a_line_of_the_script(world, code):
+    message = world.fails(code).message
+    assert message.startswith("t.lua:1: ")
+    assert "main_chunk" not in message

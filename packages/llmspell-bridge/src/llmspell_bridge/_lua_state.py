@@ -114,7 +114,12 @@ class LuaState(ScriptState):
         self.output = LineOutput(output)
         self.host = LuaHost(self)
         self.sandbox = Sandbox(
-            services, self.context, spawn=limits.spawn, output=self.output, input=input
+            services,
+            self.context,
+            spawn=limits.spawn,
+            output=self.output,
+            input=input,
+            ending=self.doomed,
         )
         self.interrupter = Interrupter(module)
         self.portal = Portal(
@@ -247,9 +252,10 @@ class LuaState(ScriptState):
             return
 
         def look() -> None:
-            if item.task is not None and item.task.fatal is None:
-                item.task.fatal = reason
-            self.portal.doom()
+            if item.task is not None:
+                if item.task.fatal is None:
+                    item.task.fatal = reason
+                self.portal.end(item.task)
 
         task = item.task
         if task is not None:

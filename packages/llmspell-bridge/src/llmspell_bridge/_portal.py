@@ -13,7 +13,13 @@ from contextvars import ContextVar, copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from llmspell_core import IO_LOOP, ExecutionCancelled, ExecutionContext, LLMSpellError
+from llmspell_core import (
+    IO_LOOP,
+    ExecutionCancelled,
+    ExecutionContext,
+    LLMSpellError,
+    ResourceLimitError,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +28,11 @@ Values = tuple[Any, ...]
 
 CALLING: ContextVar[ExecutionContext] = ContextVar("llmspell_bridge.calling")
 """On the event loop: the context of the task of a script that made the call in progress."""
+
+MOST_CALLS = 10_000
+"""Calls of a state that wait for the loop."""
+MOST_TASKS = 4_000
+"""Callbacks of a state that have begun and not ended."""
 
 DONE, WAITS, FAILED = 0, 1, 2
 """What became of a step, see ``lua/core.lua``."""
@@ -139,6 +150,12 @@ class _Job:
             self._portal.run_jobs(self._run)
 
 
+def _too_many(what: str, limit: int) -> ResourceLimitError:
+    return ResourceLimitError(
+        what, limit=limit, used=limit, hint="Wait for some of them before starting more."
+    )
+
+
 class Portal:
     """The scheduler of one script state. All but `post` and `stop` is for the script's thread.
 
@@ -247,8 +264,13 @@ class Portal:
 
     def start(
         self, coroutine: Coroutine[Any, Any, Any], finish: Callable[[Any, Any], Values]
-    ) -> int:
-        """Run *coroutine* on the loop; *finish* makes of its result or error what Lua gets."""
+    ) -> int | Values:
+        """Run *coroutine* on the loop; *finish* makes of its result or error what Lua gets: at
+        once, where too many calls are in progress already.
+        """
+        if len(self._pending) >= MOST_CALLS:
+            coroutine.close()
+            return finish(None, _too_many("calls in progress", MOST_CALLS))
         pending = self._token(finish)
         calling = pending.task.context
         IO_LOOP.loop().call_soon_threadsafe(self._launch, pending, coroutine, calling)
@@ -402,6 +424,8 @@ class Portal:
         item.task = task
         try:
             full = self._room()
+            if full is None and len(self._tasks) >= MOST_TASKS:
+                full = _too_many("callbacks in progress", MOST_TASKS)
             if full is not None:
                 raise full
             args = [self._push(value) for value in item.args]
@@ -419,6 +443,15 @@ class Portal:
             IO_LOOP.loop().call_soon_threadsafe(pending.future.cancel)
         elif pending.local:
             self._landed(pending)
+
+    def end(self, task: Task) -> None:
+        """End what *task* waits for, since it must end."""
+        if task.waits is not None:
+            self._abort(task.waits)
+            return
+        for pending in list(self._pending.values()):
+            if pending.task is task and not pending.landed:
+                self._abort(pending)
 
     def doom(self, *, by_force: bool = False) -> None:
         """Look for tasks that must end and end their waits; *by_force* without their consent."""

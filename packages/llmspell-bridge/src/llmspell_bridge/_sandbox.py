@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from llmspell_bridge._output import LineOutput
     from llmspell_core import Input, Services
 
+_LONGEST_PATH = 4096
+
 _CLOCKS: dict[str, Callable[[], Any]] = {
     "os.time": lambda: int(time.time()),
     "os.clock": time.process_time,
@@ -37,6 +39,7 @@ class Sandbox:
         services: For the security service, asked at use.
         context: Gives the context of the execution in progress.
         spawn: Whether processes may be started.
+        ending: Whether the script must end, asked within what takes long.
     """
 
     def __init__(
@@ -47,12 +50,14 @@ class Sandbox:
         spawn: bool,
         output: LineOutput,
         input: Input | None,
+        ending: Callable[[], bool],
     ) -> None:
         self._services = services
         self._context = context
         self._spawn = spawn
         self._output = output
         self._input = input
+        self._ending = ending
         self._unread = b""
         self.script_folder: str | None = None
 
@@ -91,6 +96,10 @@ class Sandbox:
         path = os.fsdecode(raw)
         if not path or "\0" in path:
             raise ValidationError("a path must not be empty or contain NUL", field="path")
+        if len(path) > _LONGEST_PATH:
+            raise ValidationError(
+                f"a path must not have more than {_LONGEST_PATH} characters", field="path"
+            )
         if mode == "read":
             real = os.path.realpath(os.path.expanduser(path))
             for folder in (self.script_folder, os.getcwd()):
@@ -136,7 +145,11 @@ class Sandbox:
         """The file of a Lua module by ``package.path``, or nil and where it was looked for."""
         file = os.fsdecode(name).replace(".", os.sep)
         tried: list[str] = []
+        if len(file) > _LONGEST_PATH:
+            return None, f"\n\tno module has a name of {len(file)} characters".encode()
         for template in os.fsdecode(templates).split(";"):
+            if self._ending():
+                break
             if not template:
                 continue
             candidate = template.replace("?", file)

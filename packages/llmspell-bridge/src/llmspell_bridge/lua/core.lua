@@ -61,9 +61,7 @@ local bodies = {}                      -- task → the script's function in it
 local luajit = host.luajit             -- of compat.lua
 
 -- Where no frame of the script's is left: its function ended in a tail call.
-local function definition()
-  local co = raw_running()
-  local f = co and bodies[task_of[co]]
+local function definition(f)
   local info = f and getinfo(f, "S")
   if not info or OURS[info.source] then return "" end
   local line = luajit and luajit.tail_line(f) or info.linedefined
@@ -74,7 +72,10 @@ local function position()
   local level = 2
   while true do
     local info = getinfo(level, "Sl")
-    if not info then return definition() end
+    if not info then
+      local co = raw_running()
+      return definition(co and bodies[task_of[co]])
+    end
     if info.currentline > 0 and not OURS[info.source] then
       return info.short_src .. ":" .. info.currentline .. ": "
     end
@@ -502,7 +503,18 @@ local function after(co, before, ok, tag, ...)
   return ok, tag, ...
 end
 
+local levels = setmetatable({}, weak_keys)    -- LuaJIT: coroutine → how many resumed it
+
+-- LuaJIT would nest coroutines until the heap is full, and take as long to end them.
+local function too_deep(co)
+  local above = raw_running()
+  local level = (levels[above] or 0) + 1
+  levels[co] = level
+  return level > 190
+end
+
 function bridge.continue(co, ...)
+  if luajit and too_deep(co) then return false, "C stack overflow" end
   local before = running[1]
   running[1] = co
   if pins ~= huge then pin(co) end
@@ -528,6 +540,14 @@ local function ended(id, co)
   task_of[co] = nil
 end
 
+-- A C function in tail position blames the line of ours that called the script's function.
+local function at_a_line(f, text)
+  local found, last = find(text, "^%[llmspell%]:%d+: ")
+  if not found then return text end
+  text = gsub(sub(text, last + 1), "^(bad argument #%d+ to )'[^']*'", "%1'?'")
+  return definition(f) .. text
+end
+
 local function outcome(id, co, before, ok, tag, ...)
   if ok and rawequal(tag, AWAIT) then
     running[1] = before
@@ -538,6 +558,7 @@ local function outcome(id, co, before, ok, tag, ...)
     ended(id, co)
     return 0, tag
   end
+  local body = bodies[id]
   ended(id, co)
   if type(tag) == "string" and find(tag, "not enough memory$") then
     -- There may be no room for a traceback; what the task held goes first.
@@ -546,7 +567,7 @@ local function outcome(id, co, before, ok, tag, ...)
     collectgarbage("collect")
     return 2, tag, ""
   end
-  local text = described(tag)
+  local text = at_a_line(body, described(tag))
   local traced, stack = pcall(trace, co)
   if raw_close and not interrupted(tag) then
     running[1] = co
