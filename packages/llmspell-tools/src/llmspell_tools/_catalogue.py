@@ -90,6 +90,13 @@ _ENTRIES = (
         aliases=("file-search",),
     ),
     Entry(
+        "file_watcher",
+        "Watch files and directories for changes, waiting or in the background",
+        "filesystem",
+        "restricted",
+        aliases=("file-watcher",),
+    ),
+    Entry(
         "hash_calculator",
         "Calculate and verify digests (MD5, SHA-1, SHA-2, SHA-3, BLAKE2, CRC-32) of text and files",
         "utility",

@@ -192,6 +192,7 @@ class ToolService(ToolRegistry):
             )
         _check_schema(tool)
         self._loaded[canonical] = tool
+        self._note_closing(tool)
         self._enabled.pop(canonical, None)
         if not self._is_built_in(canonical):
             self._index = None
@@ -259,6 +260,7 @@ class ToolService(ToolRegistry):
                     )
                 seen.add(key)
             self._own[name] = tool
+            self._note_closing(tool)
             self._index = None
 
     def unregister(self, name: str) -> bool:
@@ -375,6 +377,20 @@ class ToolService(ToolRegistry):
             close = getattr(tool, "close", None)
             if close is not None:
                 close()
+
+    def _note_closing(self, tool: Tool) -> None:
+        # Whoever closes the services starts a loop for an `aclose`, which costs as much as all
+        # else in a short script: there is one only where a tool has something to wait for.
+        if hasattr(tool, "aclose"):
+            self.aclose = self._aclose
+
+    async def _aclose(self) -> None:
+        """As `close`, with ``aclose()`` of the tools that have one."""
+        for tool in (*self._loaded.values(), *self._own.values()):
+            close = getattr(tool, "aclose", None)
+            if close is not None:
+                await close()
+        self.close()
 
 
 def _options(timeout: float | None, retry: int, cache: float | None) -> CallOptions:

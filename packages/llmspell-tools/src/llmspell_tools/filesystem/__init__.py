@@ -1,4 +1,4 @@
-"""File system tools: files and directories, archives, conversion, search."""
+"""File system tools: files and directories, archives, conversion, search, watching."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from llmspell_tools.filesystem._file_converter import FileConverter as FileConverter
     from llmspell_tools.filesystem._file_operations import FileOperations as FileOperations
     from llmspell_tools.filesystem._file_search import FileSearch as FileSearch
+    from llmspell_tools.filesystem._file_watcher import FileWatcher as FileWatcher
     from llmspell_tools.filesystem._settings import ArchiveConfig as ArchiveConfig
     from llmspell_tools.filesystem._settings import ConverterConfig as ConverterConfig
 
@@ -19,6 +20,7 @@ __all__ = [
     "FileConverter",
     "FileOperations",
     "FileSearch",
+    "FileWatcher",
 ]
 
 _HOMES = {
@@ -28,6 +30,7 @@ _HOMES = {
     "FileConverter": "_file_converter",
     "FileOperations": "_file_operations",
     "FileSearch": "_file_search",
+    "FileWatcher": "_file_watcher",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)
