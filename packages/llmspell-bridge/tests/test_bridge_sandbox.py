@@ -2,11 +2,18 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
 from bridge_testkit import DOUBLES, SYNTAX, World, make_services
-from llmspell_core import LLMTimeoutError, ScriptError, Security, SecurityError
+from llmspell_core import (
+    LLMTimeoutError,
+    ResourceLimitError,
+    ScriptError,
+    Security,
+    SecurityError,
+)
 
 
 class Policy(Security):
@@ -325,6 +332,54 @@ def test_processes_are_denied_unless_allowed(world):
     started = time.monotonic()
     assert isinstance(free.fails("os.execute('sleep 30')", seconds=0.2), LLMTimeoutError)
     assert time.monotonic() - started < 5
+    free.close()
+
+
+@pytest.mark.requirement("sandbox.process.allowed")
+def test_a_process_ends_with_all_that_it_started(tmp_path):
+    free = World({"runtime": {"security": {"allow_process_spawn": True}}})
+    mark = tmp_path / "child"
+    command = f"(echo $$ > {mark}; exec sleep 300) & sleep 300"
+    assert isinstance(free.fails(f"os.execute('{command}')", seconds=1.0), LLMTimeoutError)
+    child = Path(f"/proc/{int(mark.read_text())}/stat")
+    for _ in range(1000):
+        # Z: it has ended, and whoever inherited it has not looked yet.
+        if not child.exists() or child.read_text().split()[2] == "Z":
+            break
+        time.sleep(0.01)
+    else:
+        raise AssertionError("the child still runs")
+    free.close()
+
+
+@pytest.mark.requirement("sandbox.process.allowed", "limits.memory.cannot_be_evaded")
+def test_the_output_of_a_process_has_the_limit_of_the_heap():
+    free = World(
+        {
+            "runtime": {"security": {"allow_process_spawn": True}},
+            "engines": {"lua": {"max_memory_bytes": 10_000_000}},
+        }
+    )
+    error = free.fails("local p = io.popen('yes') return p:read('l')", seconds=60)
+    assert isinstance(error, ResourceLimitError)
+    assert free.run("return #io.popen('head -c 1000000 /dev/zero'):read('a')") == 1_000_000
+    free.close()
+
+
+@pytest.mark.requirement("sandbox.process.allowed")
+def test_a_process_may_answer_before_it_has_read_all(tmp_path):
+    free = World({"runtime": {"security": {"allow_process_spawn": True}}})
+    assert free.run(
+        "local p = io.popen('head -c 3', 'w') p:write(('x'):rep(3000000)) return {p:close()}"
+    ) == [True, "exit", 0]
+    assert (
+        free.run(
+            f"local p = io.popen('cat > {tmp_path}/got', 'w') p:write(('y'):rep(3000000)) p:close()"
+            " return 'written'"
+        )
+        == "written"
+    )
+    assert (tmp_path / "got").stat().st_size == 3_000_000
     free.close()
 
 

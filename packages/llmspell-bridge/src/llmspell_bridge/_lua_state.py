@@ -117,6 +117,7 @@ class LuaState(ScriptState):
             services,
             self.context,
             spawn=limits.spawn,
+            most_output=limits.memory_bytes,
             output=self.output,
             input=input,
             ending=self.doomed,

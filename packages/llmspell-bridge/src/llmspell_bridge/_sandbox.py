@@ -39,6 +39,7 @@ class Sandbox:
         services: For the security service, asked at use.
         context: Gives the context of the execution in progress.
         spawn: Whether processes may be started.
+        most_output: Bytes of output that are taken from one.
         ending: Whether the script must end, asked within what takes long.
     """
 
@@ -48,6 +49,7 @@ class Sandbox:
         context: Callable[[], ExecutionContext],
         *,
         spawn: bool,
+        most_output: int,
         output: LineOutput,
         input: Input | None,
         ending: Callable[[], bool],
@@ -55,6 +57,7 @@ class Sandbox:
         self._services = services
         self._context = context
         self._spawn = spawn
+        self._most_output = most_output
         self._output = output
         self._input = input
         self._ending = ending
@@ -243,9 +246,15 @@ class Sandbox:
         The process ends when the execution is cancelled or its time is over.
         """
         context = self._context()
+        from llmspell_bridge._process import run_process
+
         request = {"command": command, "input": given}
         found = context.observe(
-            "process.run", request, lambda: _run_process(command, capture, given, context)
+            "process.run",
+            request,
+            lambda: run_process(
+                command, given, context, capture=bool(capture), limit=self._most_output
+            ),
         )
         return found["output"], found["how"].encode(), found["code"]
 
@@ -326,33 +335,6 @@ class Sandbox:
             return None
         found, self._unread = self._unread[:count], self._unread[count:]
         return found
-
-
-def _run_process(
-    command: bytes, capture: bool, given: bytes | None, context: ExecutionContext
-) -> dict[str, Any]:
-    import subprocess
-
-    process = subprocess.Popen(  # noqa: S602 the script asked for a shell and is allowed one
-        command,
-        shell=True,
-        stdin=subprocess.PIPE if given is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE if capture else None,
-    )
-    while True:
-        try:
-            output, _ = process.communicate(given, timeout=0.05)
-            break
-        except subprocess.TimeoutExpired:
-            try:
-                context.check()
-            except BaseException:
-                process.kill()
-                process.communicate()
-                raise
-    code = process.returncode
-    how = "exit" if code >= 0 else "signal"
-    return {"output": output if capture else b"", "how": how, "code": abs(code)}
 
 
 def _number(line: bytes) -> int | float | None:
