@@ -199,12 +199,22 @@ CASES = [
 ]
 
 
+FITTING = {"string": "x", "number": 1.5, "integer": 1, "boolean": True, "array": [], "object": {}}
+
+
 @pytest.mark.parametrize(("name", "parameter", "value"), CASES)
 async def test_wrong_type_of_every_parameter_of_every_tool_is_refused(call, name, parameter, value):
-    operation = next(iter(PluginIndex().load("llmspell.tools", name).operations))
-    with pytest.raises(ValidationError) as caught:
-        await call(name, **{"operation": operation, parameter: value})
-    assert parameter in caught.value.message
+    tool = PluginIndex().load("llmspell.tools", name)()
+    needed = {p.name: FITTING[p.type] for p in tool.schema.parameters if p.required}
+    messages = []
+    for operation in getattr(tool, "operations", [None]):
+        given = {**needed, "operation": operation, parameter: value}
+        with pytest.raises(ValidationError) as caught:
+            await call(name, **given)
+        messages.append(caught.value.message)
+    # Where a name means different things to different operations, some call it by the other.
+    assert all("Invalid type for parameter" in message for message in messages)
+    assert any(f"'{parameter}'" in message for message in messages)
 
 
 # Policy --------------------------------------------------------------------------------------

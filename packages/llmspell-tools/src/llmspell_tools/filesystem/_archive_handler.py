@@ -69,9 +69,6 @@ class ArchiveHandler(OperationTool):
                     "extract: the directory to unpack into",
                     aliases=("destination",),
                 ),
-                Parameter(
-                    "output_path", "string", "create: the same as path; extract: as target_path"
-                ),
                 Parameter("include_patterns", "any", "Only files whose names match these globs"),
                 Parameter("exclude_patterns", "any", "No files whose names match these globs"),
                 Parameter("format", "string", "zip, tar, tar.gz or gz; else from the name"),
