@@ -59,6 +59,7 @@ def test_a_script_writes_nothing_outside_the_allowed_paths(user: User) -> None:
         ("Tool.get('calculator'):execute({})", "Missing required parameter"),
         ("RAG.search('', {})", "query"),
         ("JSON.parse('{')", "JSON parse error"),
+        ("State.increment('n', 'x')", "'amount' of State.increment must be an integer or a number"),
         ("Agent.builder():name('x'):build()", "odel"),
         ("Workflow.sequential({steps = {}})", "name"),
     ],

@@ -70,6 +70,17 @@ def test_bad_json_raises(world, bad):
     assert message.startswith("t.lua:1: JSON parse error: ")
 
 
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("('['):rep(100000)", "Maximum nesting depth exceeded"),
+        ("'[' .. ('9'):rep(5000) .. ']'", "an integer has more than 4300 digits"),
+    ],
+)
+def test_bad_json_is_told_in_words_of_json(world, bad, why):
+    assert world.message(f"JSON.parse({bad})") == f"t.lua:1: JSON parse error: {why}"
+
+
 def test_json_misuse_raises(world):
     assert "JSON parse error: a string is needed" in world.message("JSON.parse({})")
     assert "JSON parse error" in world.message("JSON.parse(nil)")
@@ -285,6 +296,14 @@ def test_the_logger_writes_into_the_same_log(world):
         "Logger(n)",
     ]
     assert "unknown log level 'odd'" in world.message("Logger.set_level('odd')")
+
+
+def test_the_logger_writes_what_is_not_text_as_lua_would(world):
+    entries = world.run(
+        "Logger.info('a\\xff') Logger.info({'b\\xff'}) Logger.info(nil) Logger.info(true)"
+        " return Debug.getCapturedEntries()"
+    )
+    assert [entry["message"] for entry in entries] == ["a\ufffd", '["b\ufffd"]', "nil", "true"]
 
 
 # Utils -------------------------------------------------------------------------------------------

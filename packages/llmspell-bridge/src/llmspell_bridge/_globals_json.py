@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from llmspell_bridge._conversion import NULL
@@ -44,6 +45,12 @@ def _utf8(text: str) -> bytes:
         raise ValidationError("a string is not UTF-8: JSON holds text only") from None
 
 
+def _wrong(error: ValueError) -> str:
+    if "sys.set_int_max_str_digits" in str(error):
+        return f"an integer has more than {sys.get_int_max_str_digits()} digits"
+    return str(error)
+
+
 def _constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
@@ -73,8 +80,10 @@ class JsonGlobal:
                 json.dumps(found, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise JsonParseError("JSON parse error: half of a character (a surrogate)") from None
-        except (ValueError, RecursionError) as error:
-            raise JsonParseError(f"JSON parse error: {error}") from None
+        except RecursionError:
+            raise JsonParseError("JSON parse error: Maximum nesting depth exceeded") from None
+        except ValueError as error:
+            raise JsonParseError(f"JSON parse error: {_wrong(error)}") from None
         return found
 
     @exposed(names=("encode",))

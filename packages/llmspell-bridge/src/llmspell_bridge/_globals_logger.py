@@ -110,8 +110,10 @@ class _Methods:
 def _text(value: Any) -> str:
     import json
 
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(value, ensure_ascii=False, default=_text)
     return {None: "nil", True: "true", False: "false"}.get(value, str(value))
 
 

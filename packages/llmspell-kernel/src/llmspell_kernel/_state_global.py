@@ -277,7 +277,7 @@ class StateGlobal:
     # -- atomic changes ----------------------------------------------------------------------------
 
     @exposed()
-    async def increment(self, key: str, amount: Any = 1) -> Any:
+    async def increment(self, key: str, amount: int | float | None = 1) -> Any:
         """Add to a number, in one step; returns the sum.
 
         Args:
