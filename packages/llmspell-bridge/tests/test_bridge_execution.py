@@ -1,11 +1,17 @@
 """Executions: results, errors, exit, limits of the source, persistence, output, input."""
 
 import threading
+import time
+from queue import SimpleQueue
 
 import pytest
 
 from bridge_testkit import DOUBLES, World, make_services
 from llmspell_core import (
+    CancelSignal,
+    ConfigurationError,
+    ExecutionCancelled,
+    LLMTimeoutError,
     ResourceLimitError,
     ScriptArguments,
     ScriptError,
@@ -231,8 +237,77 @@ def test_read_takes_lines_numbers_and_everything():
     lines = iter(["first\n", "12.5\n", "abc\n", "rest\n", "end\n"])
     world = World(input=lambda _prompt: next(lines, None))
     assert world.run(
-        "return {io.read(), io.read('n'), io.read(2), io.read('L'), io.read('a'), io.read('l')}"
-    ) == ["first", 12.5, "ab", "c\n", "rest\nend\n"]
+        "return {io.read(), io.read('n'), io.read(3), io.read('L'), io.read('a'), io.read('l')}"
+    ) == ["first", 12.5, "\nab", "c\n", "rest\nend\n"]
+    world.close()
+
+
+@pytest.mark.requirement("output.read")
+def test_numbers_and_bytes_are_cut_from_lines():
+    lines = iter(["12 abc\n", "0x1F -5e2\t.5 1e x7\n", "\n", "  99999999999999999999\n", "last"])
+    world = World(input=lambda _prompt: next(lines, None))
+    assert world.run(
+        "local t = {io.read('n', 'l')} for i = 3, 5 do t[i] = io.read('n') end"
+        " t[6] = tostring(io.read('n')) t[7] = tostring(io.read('*n')) t[8] = io.read(2)"
+        " t[9] = io.read('n') t[10] = io.read(0) t[11] = io.read('L') t[12] = io.read(100)"
+        " t[13] = tostring(io.read(0)) t[14] = tostring(io.read('n')) return t"
+    ) == [
+        *(12, " abc", 31, -500.0, 0.5, "nil", "nil", "x7", 1e20, "", "\n", "last\n", "nil", "nil")
+    ]
+    world.close()
+
+
+@pytest.mark.requirement("output.read")
+def test_lines_come_one_by_one_to_a_loop():
+    lines = iter(["a\n", "b\n", "1 2\n", "c"])
+    world = World(input=lambda _prompt: next(lines, None))
+    assert world.run(
+        "local t = {} for line in io.lines() do t[#t + 1] = line if line == 'b' then break end end"
+        " for n, m in io.stdin:lines('n', 'n') do t[#t + 1] = n + m end"
+        " for line in io.lines() do t[#t + 1] = line end return t"
+    ) == ["a", "b", 3, "c"]
+    assert world.run("return io.read()") is None
+    for wrong in ("'x'", "-1", "2.5", "{}"):
+        assert world.message(f"io.read({wrong})") == (
+            "t.lua:1: bad argument #1 to 'read' (invalid format)"
+        )
+    world.close()
+
+
+@pytest.mark.requirement("output.read")
+def test_waiting_for_a_line_ends_at_the_deadline_and_loses_nothing():
+    lines: SimpleQueue[str | None] = SimpleQueue()
+    world = World(input=lambda _prompt: lines.get())
+    assert isinstance(world.fails("io.read()", seconds=0.2), LLMTimeoutError)
+    lines.put("late")
+    assert world.run("return io.read()") == "late"
+    signal = CancelSignal()
+    future = world.submit("print('asks') io.read()", context=world.context(cancel=signal))
+    while "asks" not in world.out:
+        assert not future.done()
+        time.sleep(0)
+    signal.cancel("enough")
+    assert isinstance(future.exception(10), ExecutionCancelled)
+    lines.put(None)
+    assert world.run("return tostring(io.read())") == "nil"
+    world.close()
+
+
+def test_input_without_end_is_bounded():
+    world = World(
+        {"engines": {"lua": {"max_memory_bytes": 4_000_000}}}, input=lambda _prompt: "x" * 100_000
+    )
+    assert "input limit of 4000000 exceeded" in world.message("io.read('a')")
+    assert world.run("return #io.read()") == 100_000
+    world.close()
+
+
+def test_what_asking_for_a_line_raises_is_told():
+    def ask(_prompt):
+        raise ConfigurationError("no terminal")
+
+    world = World(input=ask)
+    assert world.message("io.read()") == "t.lua:1: Configuration error: no terminal"
     world.close()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmspell_bridge._errors import script_error
 from llmspell_bridge._execution import Between, Execution, script_seconds, timed_out
+from llmspell_bridge._input import ScriptInput
 from llmspell_bridge._interrupt import Interrupter, Watch
 from llmspell_bridge._output import LineOutput
 from llmspell_bridge._portal import CALLING, Callback, Portal, Run, Task
@@ -113,13 +114,14 @@ class LuaState(ScriptState):
         self.limits = limits
         self.output = LineOutput(output)
         self.host = LuaHost(self)
+        self.input = ScriptInput(input, self.context, self.doomed, limits.memory_bytes)
         self.sandbox = Sandbox(
             services,
             self.context,
             spawn=limits.spawn,
             most_output=limits.memory_bytes,
             output=self.output,
-            input=input,
+            input=self.input,
             ending=self.doomed,
         )
         self.interrupter = Interrupter(module)
@@ -409,6 +411,7 @@ class LuaState(ScriptState):
         self._refuse(closed)
         interpreter, self.interpreter = self.interpreter, None
         self.interrupter.detach()
+        self.input.close()
         self.portal.attach(None)
         if interpreter is not None:
             interpreter.close()

@@ -21,8 +21,9 @@ from llmspell_core import (
 )
 
 if TYPE_CHECKING:
+    from llmspell_bridge._input import ScriptInput
     from llmspell_bridge._output import LineOutput
-    from llmspell_core import Input, Services
+    from llmspell_core import Services
 
 _LONGEST_PATH = 4096
 
@@ -51,7 +52,7 @@ class Sandbox:
         spawn: bool,
         most_output: int,
         output: LineOutput,
-        input: Input | None,
+        input: ScriptInput,
         ending: Callable[[], bool],
     ) -> None:
         self._services = services
@@ -61,7 +62,6 @@ class Sandbox:
         self._output = output
         self._input = input
         self._ending = ending
-        self._unread = b""
         self.script_folder: str | None = None
 
     def functions(self) -> dict[str, Callable[..., Any]]:
@@ -294,57 +294,7 @@ class Sandbox:
     def read(self, what: Any) -> Any:
         """``io.read`` of one format, from the client's input."""
         self._output.flush()
-        if isinstance(what, int):
-            return self._take(what)
-        if not isinstance(what, bytes) or what[:1] not in (b"l", b"L", b"n", b"a"):
-            raise ValidationError("bad argument to 'read' (invalid format)")
-        form = what[:1]
-        if form == b"a":
-            while self._more():
-                pass
-            found, self._unread = self._unread, b""
-            return found
-        line = self._line()
-        if line is None:
-            return None
-        if form == b"n":
-            return _number(line)
-        return line if form == b"L" else line.removesuffix(b"\n")
-
-    def _more(self) -> bool:
-        ask = self._input
-        line = self._context().observe("stdin", None, lambda: None if ask is None else ask(""))
-        if line is None:
-            return False
-        self._unread += line.encode("utf-8", "surrogateescape")
-        if not line.endswith("\n"):
-            self._unread += b"\n"
-        return True
-
-    def _line(self) -> bytes | None:
-        if not self._unread and not self._more():
-            return None
-        end = self._unread.find(b"\n") + 1 or len(self._unread)
-        line, self._unread = self._unread[:end], self._unread[end:]
-        return line
-
-    def _take(self, count: int) -> bytes | None:
-        while len(self._unread) < count and self._more():
-            pass
-        if not self._unread:
-            return None
-        found, self._unread = self._unread[:count], self._unread[count:]
-        return found
-
-
-def _number(line: bytes) -> int | float | None:
-    text = line.decode("ascii", "replace").strip()
-    for read in (int, float):
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    return None
+        return self._input.read(what)
 
 
 def _inside(path: str, folder: str) -> bool:

@@ -544,16 +544,23 @@ if level >= 2 then
     return file
   end
 
-  local function read_one(what)
-    if type(what) == "string" then what = gsub(what, "^%*", "") end
-    return finish(host.read(what or "l"))
+  local function read_one(what, i)
+    if type(what) == "string" then
+      what = sub(gsub(what, "^%*", ""), 1, 1)
+      if not find(what, "^[lLna]$") then
+        return fail("bad argument #" .. i .. " to 'read' (invalid format)")
+      end
+    elseif type(what) ~= "number" or what < 0 or what % 1 ~= 0 then
+      return fail("bad argument #" .. i .. " to 'read' (invalid format)")
+    end
+    return finish(host.read(what))
   end
   local function read_all(...)
     local n = select("#", ...)
-    if n == 0 then return read_one("l") end
+    if n == 0 then return read_one("l", 1) end
     local parts = {}
     for i = 1, n do
-      parts[i] = read_one((select(i, ...)))
+      parts[i] = read_one((select(i, ...)), i)
       if parts[i] == nil then return unpack(parts, 1, i) end
     end
     return unpack(parts, 1, n)
@@ -562,7 +569,10 @@ if level >= 2 then
   local input_methods = {}
   local stdin = stream(input_methods, "stdin")
   function input_methods.read(_, ...) return read_all(...) end
-  function input_methods.lines(_, what) return function() return read_one(what) end end
+  function input_methods.lines(_, ...)
+    local formats, n = { ... }, select("#", ...)
+    return function() return read_all(unpack(formats, 1, n)) end
+  end
   function input_methods.close() return nil, "cannot close standard file" end
   function input_methods.setvbuf() return true end
   function input_methods.seek() return nil, "Illegal seek", 29 end
