@@ -651,6 +651,7 @@ async def test_a_time_out_ends_the_work_and_removes_what_was_begun(
     services, context, allowed, monkeypatch
 ):
     path = tar_of(allowed / "x.tar", *((str(n), bytes(100)) for n in range(50)))
+    (allowed / "out").mkdir()
     reached, ended = threading.Event(), threading.Event()
     write = extracting.Extraction._write
     delete = extracting.delete_tree

@@ -97,6 +97,14 @@ _ENTRIES = (
         aliases=("file-watcher",),
     ),
     Entry(
+        "graph-builder",
+        "Build graphs as JSON values and analyse them: density, components, cycles, shortest paths",
+        "data",
+        "safe",
+        aliases=("graph_builder",),
+        also=("analysis",),
+    ),
+    Entry(
         "hash_calculator",
         "Calculate and verify digests (MD5, SHA-1, SHA-2, SHA-3, BLAKE2, CRC-32) of text and files",
         "utility",

@@ -1,4 +1,4 @@
-"""Data tools: CSV, JSON."""
+"""Data tools: CSV, JSON, graphs."""
 
 from typing import TYPE_CHECKING
 
@@ -6,14 +6,16 @@ from llmspell_core import lazy_exports
 
 if TYPE_CHECKING:
     from llmspell_tools.data._csv_analyzer import CsvAnalyzer as CsvAnalyzer
+    from llmspell_tools.data._graph_builder import GraphBuilder as GraphBuilder
     from llmspell_tools.data._json_processor import JsonProcessor as JsonProcessor
     from llmspell_tools.data._settings import DataConfig as DataConfig
 
-__all__ = ["CsvAnalyzer", "DataConfig", "JsonProcessor"]
+__all__ = ["CsvAnalyzer", "DataConfig", "GraphBuilder", "JsonProcessor"]
 
 _HOMES = {
     "CsvAnalyzer": "_csv_analyzer",
     "DataConfig": "_settings",
+    "GraphBuilder": "_graph_builder",
     "JsonProcessor": "_json_processor",
 }
 
