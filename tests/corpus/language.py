@@ -238,6 +238,9 @@ runs("engine.then.only_code", {
 gives("engine.then.bracket", {
     "(function() local p = {['then'] = function(_, v) return v end} return p['then'](p, 4) end)()": 4,
 })  # fmt: skip
+runs("engine.then.bracket", {
+    "of a promise": ("local p = Tool.executeAsync('calculator', {input = '1'}) return p['then'](p, function(r) return r.value + 1 end):await()", 2),
+})  # fmt: skip
 
 runs("engine.chunk_name.file", {
     "in a message": ("error('x')", Raises("t.lua:1: x")),

@@ -51,6 +51,9 @@ runs("library.base", {
     "__concat": ("return 'a' .. setmetatable({}, {__concat = function(x, y) return x .. 'c' end})",
                  "ac"),
     "__unm": ("return (-setmetatable({}, {__unm = function() return 'neg' end}))", "neg"),
+    "load with a function that raises": (
+        "return {load(function() error('no piece', 0) end) == nil, (select(2, load(function() error('no piece', 0) end)))}",
+        [True, "no piece"]),
     "load with a function": (
         "local parts = {'return ', '1 ', '+ 1'} local i = 0"
         " return load(function() i = i + 1 return parts[i] end)()", 2),

@@ -130,6 +130,14 @@ def test_exit_ends_the_script_with_its_code(world, argument, code):
     assert world.out == ""
 
 
+@pytest.mark.requirement("result.exit_code")
+@pytest.mark.parametrize("argument", ["1/0", "-1/0", "0/0", "1.5", "'3'", "{}"])
+def test_exit_refuses_what_is_no_code(world, argument):
+    assert world.message(f"os.exit({argument})") == (
+        "t.lua:1: Validation error: os.exit takes a number or a boolean"
+    )
+
+
 @pytest.mark.requirement("result.exit.cannot_be_caught")
 def test_exit_cannot_be_caught(world):
     result = world.submit(

@@ -285,7 +285,7 @@ class Sandbox:
             number = 0
         elif code is False:
             number = 1
-        elif isinstance(code, int | float) and code == int(code):
+        elif isinstance(code, int) or (isinstance(code, float) and code.is_integer()):
             number = int(code)
         else:
             raise ValidationError("os.exit takes a number or a boolean", field="code")

@@ -165,7 +165,8 @@ function G.load(chunk, name, mode, ...)
   if type(chunk) == "function" then
     local parts = {}
     while true do
-      local piece = chunk()
+      local worked, piece = pcall(chunk)
+      if not worked then return nil, piece end
       if piece == nil or piece == "" then break end
       if type(piece) ~= "string" then return nil, "reader function must return a string" end
       parts[#parts + 1] = piece
