@@ -89,7 +89,7 @@ def _talk(
                     if written < len(rest):
                         continue
                 ready.unregister(key.fileobj)
-                if process.stdin is key.fileobj:
+                if process.stdin is not None and process.stdin is key.fileobj:
                     process.stdin.close()
             context.check()
     return b"".join(pieces)
