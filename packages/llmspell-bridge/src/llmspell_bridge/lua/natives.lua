@@ -11,7 +11,7 @@ local format, rep, sub, gsub = string.format, string.rep, string.sub, string.gsu
 local concat, sort, unpack = table.concat, table.sort, table.unpack or unpack
 local math_type = math.type or function(x) return x % 1 == 0 and "integer" or "float" end
 local raw_running, raw_yield = coroutine.running, coroutine.yield
-local create, status = coroutine.create, coroutine.status
+local create, status = bridge.create, coroutine.status
 local getinfo, getlocal, getupvalue = bridge.getinfo, bridge.getlocal, bridge.getupvalue
 local rawlen = rawlen or function(t) return #t end
 

@@ -52,11 +52,15 @@ end
 
 -- Classes: `%a`, `[^,]`, `.` or a character -------------------------------------------------------
 
-local EVERY = {}
-for b = 0, 255 do EVERY[b + 1] = char(b) end
-EVERY = concat(EVERY)
-
+local every                             -- one of each byte
 local accepted, accepted_count = {}, 0
+
+local function all_bytes()
+  local bytes = {}
+  for b = 0, 255 do bytes[b + 1] = char(b) end
+  every = concat(bytes)
+  return every
+end
 
 -- The bytes that a class matches.
 local function accept(class)
@@ -65,7 +69,7 @@ local function accept(class)
     if accepted_count == 500 then accepted, accepted_count = {}, 0 end
     found = {}
     if #class == 1 and class ~= "." then found[byte(class)] = true
-    else for c in raw_gmatch(EVERY, class) do found[byte(c)] = true end end
+    else for c in raw_gmatch(every or all_bytes(), class) do found[byte(c)] = true end end
     accepted[class], accepted_count = found, accepted_count + 1
   end
   return found

@@ -205,7 +205,7 @@ end
 -- Coroutines ------------------------------------------------------------------------------------
 
 do
-  local create, raw_yield, raw_running, status = co.create, co.yield, co.running, co.status
+  local create, raw_yield, raw_running, status = bridge.create, co.yield, co.running, co.status
   local wrapped = { create = create, status = status }
 
   function wrapped.resume(thread, ...)
