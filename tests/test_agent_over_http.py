@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from llmspell_agents import AgentBuilder
-from llmspell_core import ExecutionContext, Recording, Replaying, RunRecord, Services
+from llmspell_core import (
+    AgentInput,
+    ExecutionContext,
+    ProviderError,
+    Recording,
+    Replaying,
+    RunRecord,
+    Services,
+)
 from llmspell_testing import LedgerDouble, LoopbackServer
 
 ASKED = {
@@ -115,6 +123,21 @@ async def test_a_server_in_trouble_is_asked_again(server: LoopbackServer) -> Non
         agent = AgentBuilder("ada").build(services)
         output = await agent.execute("hi", ExecutionContext(services))
     assert (output.text, len(server.requests)) == ("Here.", 3)
+
+
+async def test_an_agent_says_how_often_a_call_is_made_again(server: LoopbackServer) -> None:
+    services = services_for(server)
+    never = AgentBuilder("never").retry(0).build(services)
+    server.answer_json({"error": {"message": "overloaded"}}, status=503)
+    with pytest.raises(ProviderError, match="overloaded"):
+        await never.execute("hello", ExecutionContext(services))
+    for _ in range(5):
+        server.answer_json({"error": {"message": "overloaded"}}, status=503)
+    server.answer_json(answered({"content": "hello"}, "stop"))
+    often = AgentInput("hello", {"retry": 5})
+    assert (await never.execute(often, ExecutionContext(services))).text == "hello"
+    assert len(server.requests) == 1 + 6
+    await services.aclose()
 
 
 async def test_the_first_word_arrives_while_the_response_is_open(server: LoopbackServer) -> None:

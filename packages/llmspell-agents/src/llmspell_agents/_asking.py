@@ -81,6 +81,7 @@ class Asking:
             self.model,
             tuple(messages),
             timeout_seconds=config.timeout_seconds,
+            retries=config.retries,
             extra=dict(config.settings),
         )
         return await self.provider.chat(request, context)
@@ -128,6 +129,7 @@ class Asking:
             seed=config.seed,
             response_format=None if schema is None or self._schema_told else schema.response_format,
             timeout_seconds=config.timeout_seconds,
+            retries=config.retries,
             extra=dict(config.settings),
         )
 

@@ -159,6 +159,10 @@ class AgentBuilder:
         """The longest one model call may take."""
         return self.options({"timeout_seconds": milliseconds / 1000})
 
+    def retry(self, times: int) -> Self:
+        """How often a model call is made again after a failure that may pass."""
+        return self.options({"retries": times})
+
     def model_setting(self, key: str, value: Any) -> Self:
         """A field for the provider's request, sent as it is."""
         return self.options({"settings": {**self._config.settings, key: value}})

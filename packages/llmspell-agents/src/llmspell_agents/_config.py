@@ -74,7 +74,8 @@ class AgentConfig:
     `tools` are names, ``*`` is every registered tool; `tool_options` are `ToolRules` by name;
     `tool_choice` (``auto, none, required`` or a name) holds until the first call was made;
     `tool_calling` ``prompt`` is for models without function calling. `output_schema` is the form
-    of the answer. `timeout_seconds` bounds one model call. `settings` go to the provider as they
+    of the answer. `timeout_seconds` bounds one model call, which is made
+    again up to `retries` times. `settings` go to the provider as they
     are. `context_window` is a budget of (estimated) tokens for all that is sent. `approval` says
     who is asked before calls that cannot be taken back; `budget` what one execution may spend.
     With `on_error` ``text`` a failure is an answer that says so. `members` and `routing` are those
@@ -96,6 +97,7 @@ class AgentConfig:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     timeout_seconds: float | None = None
+    retries: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tools: tuple[str, ...] = ()
     tool_options: Mapping[str, ToolRules] = field(default_factory=dict[str, ToolRules])
@@ -132,6 +134,8 @@ class AgentConfig:
         ):
             if value is not None and value <= 0:
                 raise ValidationError(f"{name} must be above zero, not {value:g}", field=name)
+        if self.retries is not None and self.retries < 0:
+            raise ValidationError("retry cannot be negative", field="retry")
         if self.limits.max_tool_calls < 0:
             raise ValidationError("max_tool_calls cannot be negative", field="max_tool_calls")
         for name, word, words in (

@@ -19,6 +19,7 @@ _OVERRIDES = (
     "seed",
     "system_prompt",
     "timeout",
+    "retry",
     "timeout_ms",
     "tools",
     "tool_choice",

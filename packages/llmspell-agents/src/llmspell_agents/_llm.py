@@ -41,6 +41,7 @@ _OVERRIDES = (
     "tools",
     "tool_choice",
     "timeout_seconds",
+    "retry",
     "output_schema",
     "schema",
     "response_format",
@@ -61,7 +62,7 @@ class LLMAgent(ManagedAgent):
     ``tool_calls``, ``recursion_depth``, ``execution_time``, ``repeated_calls`` or ``budget``.
 
     `AgentInput.parameters` may override ``model, fallback, temperature, max_tokens, top_p, stop,
-    seed, system_prompt, tools, tool_choice, timeout_seconds, output_schema, budget`` for one
+    seed, system_prompt, tools, tool_choice, timeout_seconds, retry, output_schema, budget`` for one
     call; `AgentInput.metadata` may hold ``context``, a mapping that is told to the model line by
     line ahead of the text. An error that ends an execution has the `AgentOutput` so far in
     ``error.partial``.

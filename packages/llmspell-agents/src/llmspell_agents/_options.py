@@ -20,6 +20,7 @@ _ALIASES = {
     "response_format": "output_schema",
     "agents": "members",
     "strategy": "routing",
+    "retry": "retries",
 }
 _LIMITS = {
     "max_execution_time": "max_execution_time",
@@ -47,6 +48,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "top_p": ((int, float), "a number"),
     "timeout_seconds": ((int, float), "a number"),
     "max_tokens": ((int,), "a whole number"),
+    "retries": ((int,), "a whole number"),
     "seed": ((int,), "a whole number"),
     "max_conversation_length": ((int,), "a whole number"),
     "context_window": ((int,), "a whole number"),

@@ -100,6 +100,15 @@ class BuilderFace:
         """The longest one model call may take, in milliseconds."""
         return self._set(timeout_seconds=ms / 1000)
 
+    @exposed()
+    def retry(self, times: int) -> Self:
+        """How often a model call is made again after a failure that may pass.
+
+        Args:
+            times: Further tries; the provider's configuration otherwise.
+        """
+        return self._set(retries=times)
+
     @exposed(names=("agents",))
     def members(self, members: list[Any]) -> Self:
         """The agents of a team, by name or handle; for the type ``composite``."""

@@ -24,6 +24,7 @@ class AgentOptions(TypedDict, total=False):
         top_p: From 0 to 1.
         stop: Texts that end the completion.
         seed: Makes sampling repeatable, where the model can.
+        retry: How often a model call is made again after a failure that may pass.
         tools: The names of its tools; ``{"*"}`` is every registered one.
         tool_options: For single tools ``{timeout, retry}``: milliseconds, further attempts.
         tool_choice: ``auto``, ``none``, ``required`` or a tool, until the first call was made.
@@ -65,6 +66,7 @@ class AgentOptions(TypedDict, total=False):
     top_p: float
     stop: list[str]
     seed: int
+    retry: int
     tools: list[Annotated[str, Registered("llmspell.tools")]]
     tool_options: dict[str, Any]
     tool_choice: Literal["auto", "none", "required"] | str

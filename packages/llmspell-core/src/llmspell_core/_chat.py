@@ -76,7 +76,9 @@ class ChatRequest:
     `tool_choice` is ``auto``, ``none``, ``required`` or the name of a tool. `response_format`
     is ``{"type": "json_object"}`` or ``{"type": "json_schema", "json_schema": {"name", "schema",
     "strict"?}}``; each provider writes it as its vendor wants it. `extra` goes into the
-    vendor's request as it is. `timeout_seconds` bounds the whole call.
+    vendor's request as it is. `timeout_seconds` bounds the whole call;
+    `retries` says how often it may be made again after a failure that may pass, None leaves that
+    to the provider's configuration.
     """
 
     model: str
@@ -90,6 +92,7 @@ class ChatRequest:
     seed: int | None = None
     response_format: dict[str, Any] | None = None
     timeout_seconds: float | None = None
+    retries: int | None = None
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def to_dict(self) -> dict[str, Any]:

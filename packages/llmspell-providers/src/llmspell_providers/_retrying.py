@@ -63,8 +63,11 @@ class Retrying(Wrapper):
         self._random = random
         self._clock = clock
 
-    def _tries(self, seconds: float | None, context: ExecutionContext) -> _Tries:
-        retries = Retries(self._policy, sleep=self._sleep, random=self._random)
+    def _tries(
+        self, seconds: float | None, context: ExecutionContext, most: int | None = None
+    ) -> _Tries:
+        policy = self._policy if most is None else replace(self._policy, max_retries=most)
+        retries = Retries(policy, sleep=self._sleep, random=self._random)
         return _Tries(retries, seconds, context, self._clock)
 
     def _most(self, error: LLMSpellError) -> int | None:
@@ -78,7 +81,7 @@ class Retrying(Wrapper):
         return None
 
     async def chat(self, request: ChatRequest, context: ExecutionContext) -> ChatResponse:
-        tries = self._tries(request.timeout_seconds, context)
+        tries = self._tries(request.timeout_seconds, context, request.retries)
         while True:
             try:
                 return await self.inner.chat(tries.bounded(request), context)
@@ -88,7 +91,7 @@ class Retrying(Wrapper):
     async def stream(
         self, request: ChatRequest, context: ExecutionContext
     ) -> AsyncIterator[ChatChunk]:
-        tries = self._tries(request.timeout_seconds, context)
+        tries = self._tries(request.timeout_seconds, context, request.retries)
         while True:
             seen = False
             try:
