@@ -98,7 +98,8 @@ SAME = [
     "(function() local co = coroutine.wrap(function() for k in coroutine.wrap(function()"
     " coroutine.yield('a') coroutine.yield('b') end) do coroutine.yield(k) end end)"
     " return co() .. co() end)()",
-    "(function() local t = setmetatable({}, {__index = function(_, k) return coroutine.yield(k) end,"
+    "(function() local t = setmetatable({}, {"
+    "__index = function(_, k) return coroutine.yield(k) end,"
     " __lt = function() return coroutine.yield('lt') end})"
     " local co = coroutine.wrap(function() return t.x, t < t end) return co(), co(1), co(true)"
     " end)()",
