@@ -119,6 +119,14 @@ _ENTRIES = (
         aliases=("json-processor", "json-processor-tool", "json-query"),
     ),
     Entry(
+        "pdf-processor",
+        "Extract text, pages and metadata of PDF files",
+        "data",
+        "restricted",
+        aliases=("pdf_processor",),
+        also=("document",),
+    ),
+    Entry(
         "uuid_generator",
         "Generate and validate UUIDs (versions 1, 4, 5, 7) and readable component ids",
         "utility",

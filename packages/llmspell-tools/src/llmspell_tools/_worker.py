@@ -26,6 +26,7 @@ from llmspell_core import (
 )
 
 IDLE = 2
+AT_ONCE = 4
 MEMORY_BYTES = 2 * 1024**3
 
 _START = (
@@ -90,9 +91,12 @@ class _Worker:
 
 
 class WorkerPool:
-    """Child processes for the calls of one tool: started on demand, two kept while idle."""
+    """Child processes for the calls of one tool: started on demand, four at most, two of them
+    kept while idle. Further calls wait for their turn.
+    """
 
     def __init__(self) -> None:
+        self._places = asyncio.Semaphore(AT_ONCE)
         self._idle: list[_Worker] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -122,6 +126,10 @@ class WorkerPool:
             ValidationError, SecurityError, StorageError, ToolError: as the function raised.
             ResourceLimitError: when it needed more than 2 GiB.
         """
+        async with self._places:
+            return await self._run(job, arguments)
+
+    async def _run(self, job: str, arguments: tuple[Any, ...]) -> Any:
         loop = asyncio.get_running_loop()
         taking = loop.run_in_executor(None, self._take)
         try:

@@ -1,4 +1,4 @@
-"""Data tools: CSV, JSON, graphs."""
+"""Data tools: CSV, JSON, graphs, PDF."""
 
 from typing import TYPE_CHECKING
 
@@ -8,15 +8,26 @@ if TYPE_CHECKING:
     from llmspell_tools.data._csv_analyzer import CsvAnalyzer as CsvAnalyzer
     from llmspell_tools.data._graph_builder import GraphBuilder as GraphBuilder
     from llmspell_tools.data._json_processor import JsonProcessor as JsonProcessor
+    from llmspell_tools.data._pdf_processor import PdfProcessor as PdfProcessor
     from llmspell_tools.data._settings import DataConfig as DataConfig
+    from llmspell_tools.data._settings import DocumentConfig as DocumentConfig
 
-__all__ = ["CsvAnalyzer", "DataConfig", "GraphBuilder", "JsonProcessor"]
+__all__ = [
+    "CsvAnalyzer",
+    "DataConfig",
+    "DocumentConfig",
+    "GraphBuilder",
+    "JsonProcessor",
+    "PdfProcessor",
+]
 
 _HOMES = {
     "CsvAnalyzer": "_csv_analyzer",
     "DataConfig": "_settings",
+    "DocumentConfig": "_settings",
     "GraphBuilder": "_graph_builder",
     "JsonProcessor": "_json_processor",
+    "PdfProcessor": "_pdf_processor",
 }
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -24,3 +24,19 @@ class DataConfig:
         env=("LLMSPELL_TOOLS_DATA_MAX_JSON_DEPTH",),
         above_zero=True,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentConfig:
+    """``[tools.document]``."""
+
+    max_pdf_size: int = setting(
+        50 * 1024**2,
+        help="largest PDF that is read",
+        env=("LLMSPELL_TOOLS_DOC_MAX_PDF_SIZE",),
+        unit="bytes",
+        above_zero=True,
+    )
+    max_pages: int | None = setting(
+        None, help="most pages of which the text is taken; unset means all", above_zero=True
+    )
