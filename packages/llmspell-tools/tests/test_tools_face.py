@@ -98,9 +98,18 @@ def test_disabled_tool_exists_and_is_not_available(make_services):
 @pytest.mark.parametrize(
     ("criteria", "names"),
     [
-        ({"category": "FileSystem"}, {"file_operations"}),
+        (
+            {"category": "FileSystem"},
+            {
+                "archive_handler",
+                "file_converter",
+                "file_operations",
+                "file_search",
+                "file_watcher",
+            },
+        ),
         ({"tag": "digests"}, {"hash_calculator"}),
-        ({"query": "json", "category": "data"}, {"json_processor"}),
+        ({"query": "jq", "category": "data"}, {"json_processor"}),
         ({"search": "nothing like it"}, set()),
         ({"capabilities": ["copy", "move"]}, {"file_operations"}),
         ({"capabilities": "jq"}, {"json_processor"}),
