@@ -237,6 +237,17 @@ def test_handles_fill_the_heap_wherever_their_tables_grow(megabytes):
     world.close()
 
 
+def test_coroutines_that_nobody_resumes_any_more_are_collected(world):
+    code = (
+        "for i = 1, 200 do coroutine.wrap(function()"
+        " local big = ('x'):rep(1000000) .. i coroutine.yield(big) end)() end return 'done'"
+    )
+    assert world.run(code) == "done"
+    endless = "local big = ('x'):rep(5000000) .. os.clock() while true do pcall(#big) end"
+    for _ in range(12):
+        assert isinstance(world.fails(endless, seconds=0.01), LLMTimeoutError)
+
+
 def test_one_host_value_larger_than_the_heap_is_refused(world):
     assert isinstance(world.fails("return #Probe.big(60000000)"), ResourceLimitError)
     assert isinstance(world.fails("return #Probe.big_table(5000000)"), ResourceLimitError)

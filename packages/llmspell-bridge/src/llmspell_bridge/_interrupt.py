@@ -10,8 +10,8 @@ byte. It needs no registration per coroutine, raises again after every ``pcall``
 ends in the mark ``"\3"`` that the Lua side knows. Which coroutine runs is read from the Lua heap:
 slot 1 of the table ``running`` holds it. The layout of a table is checked with a known value in
 slot 2 before the address is believed. A coroutine seen there may have ended a moment later; it is
-still memory of a coroutine, because Lua keeps the last thousand alive and calls `settled` before
-it forgets them.
+still memory of a coroutine, because Lua keeps the last few alive and calls `settled` before it
+forgets them.
 
 *LuaJIT* has one hook for all coroutines of a state, the engine's own code included. It is a Lua
 function that asks the host whether the running task must end, see ``lua/core.lua``. The compiler

@@ -145,9 +145,9 @@ elseif hooks == "poll" then
 end
 bridge.create = create
 
--- The coroutines that ran lately: the watch may have seen one running that has ended since, and be
--- about to arm it.
-local recent, turn, pins = {}, 0, hooks == "thread" and 1024 or huge
+-- The coroutines that ran last: the watch may have seen one running that has ended since, and be about
+-- to arm it. Between a coroutine's place here and its reuse lies a call that waits for the watch.
+local recent, turn, pins = {}, 0, hooks == "thread" and 16 or huge
 
 local function pin(co)
   turn = turn + 1
@@ -156,6 +156,12 @@ local function pin(co)
     host_settled()
     turn = 0
   end
+end
+
+-- Nothing of an execution that has ended is kept.
+function bridge.unpin()
+  host_settled()
+  recent, turn = {}, 0
 end
 
 local function interrupted(message)

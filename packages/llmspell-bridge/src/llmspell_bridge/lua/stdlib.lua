@@ -1065,6 +1065,7 @@ end
 
 function bridge.collect()
   if bridge.recording and bridge.settle_files then bridge.settle_files() end
+  bridge.unpin()
   raw_collect("collect")
   -- LuaJIT keeps the values of tables with weak keys for one collection more.
   if on_luajit then
