@@ -1,4 +1,4 @@
-"""What the Lua engine costs, beside raw lupa and `json.dumps` in the same run."""
+"""What the Lua engines cost, beside raw lupa and `json.dumps` in the same run."""
 
 import asyncio
 import gc
@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import lupa.lua54
+import lupa.luajit21
 
 from llmspell_core import (
     IO_LOOP,
@@ -101,13 +102,17 @@ def best(call, times: int = 7) -> float:
     return min(found)
 
 
+MODULES = {"lua": lupa.lua54, "luajit": lupa.luajit21}
+
+
 class World:
-    def __init__(self) -> None:
+    def __init__(self, engine: str = "lua") -> None:
+        self.module: Any = MODULES[engine]
         installed = [p for p in PluginIndex().all() if p.group == "llmspell.globals"]
         extra = Plugin("llmspell.globals", "Bench", "bench_bridge:Bench", "benchmarks", "0")
         everything = PluginIndex().all()
         self.services = Services(plugins=PluginIndex([*everything, extra]))
-        self.engine = self.services.plugins.load("llmspell.engines", "lua")(self.services)
+        self.engine = self.services.plugins.load("llmspell.engines", engine)(self.services)
         self.count = len(installed)
         self.state = self.open()
 
@@ -130,7 +135,7 @@ def new_states(world: World) -> None:
         state.close()
 
     one()
-    plain = best(lambda: lupa.lua54.LuaRuntime(encoding=None), 15)
+    plain = best(lambda: world.module.LuaRuntime(encoding=None), 15)
     took = best(one, 15)
     line(
         f"new state, {world.count} globals, empty script, closed", f"{took * 1e3:.2f} ms", "≤ 3 ms"
@@ -141,7 +146,7 @@ def new_states(world: World) -> None:
 def calls(world: World) -> None:
     count = 200_000
     loop = f"local f, t0 = ..., os.clock() for i = 1, {count} do f('text', i) end"
-    runtime = lupa.lua54.LuaRuntime(encoding=None, register_eval=False, register_builtins=False)
+    runtime = world.module.LuaRuntime(encoding=None, register_eval=False, register_builtins=False)
     raw_loop = runtime.execute(f"return function(f) {loop.replace('..., os.clock()', 'f, 0')} end")
     raw = best(lambda: raw_loop(lambda text, number: number), 5) / count
     code = f"local f = Bench.inline for i = 1, {count} do f('text', i) end"
@@ -214,7 +219,9 @@ def conversion(world: World) -> None:
 
 def loops(world: World) -> None:
     body = "local n = 0 for i = 1, 2e7 do n = n + i % 7 end return n"
-    runtime = lupa.lua54.LuaRuntime()
+    runtime = world.module.LuaRuntime()
+    if world.module is lupa.luajit21:
+        runtime.execute("jit.off()")
     function = runtime.eval(f"function() {body} end")
     raw = best(function, 5)
     ours = best(lambda: world.run(body, seconds=600), 5)
@@ -227,9 +234,10 @@ def loops(world: World) -> None:
 
 def interrupts(world: World) -> None:
     took = []
+    state = world.open()
     for body in ("while true do end", "while true do pcall(error) end") * 10:
         context = ExecutionContext(world.services)
-        future = world.state.submit(Source(f"Bench.keep(print) {body}", "bench.lua"), context)
+        future = state.submit(Source(f"Bench.keep(print) {body}", "bench.lua"), context)
         while not KEPT:
             time.sleep(0.0005)
         KEPT.clear()
@@ -237,6 +245,7 @@ def interrupts(world: World) -> None:
         context.cancel.cancel("bench")
         future.exception()
         took.append(time.perf_counter() - started)
+    state.close()
     line("interrupt to exception, p50", f"{statistics.median(took) * 1e3:.2f} ms", "≤ 5 ms")
     line("  the slowest of 20", f"{max(took) * 1e3:.2f} ms")
 
@@ -268,16 +277,35 @@ def memory(world: World) -> None:
         gc.collect()
 
     many(300)
-    before = resident()
-    many(200)
-    grown = resident() - before
-    line("memory growth over 200 states made and dropped", f"{grown / 1e6:.2f} MB", "≈ 0")
+    grown: list[int] = []
+    for _ in range(3):
+        before = resident()
+        many(200)
+        grown.append(resident() - before)
+    # What the allocator keeps comes and goes; what leaks is there each time.
+    line("memory growth over 200 states made and dropped", f"{min(grown) / 1e6:.2f} MB", "≈ 0")
     line("threads left", str(threading.active_count()))
+
+
+def patterns(world: World) -> None:
+    count = 200_000
+    body = f"for i = 1, {count} do M('key = value', '^(%w+)%s*=%s*(%w+)$') end"
+    runtime = world.module.LuaRuntime()
+    function = runtime.execute(f"local M = string.match return function() {body} end")
+    raw = best(function, 5) / count
+    ours = best(lambda: world.run(f"local M = string.match {body}", seconds=600), 5) / count
+    line("string.match with a bound on its work", f"{ours * 1e6:.2f} µs")
+    line("  without", f"{raw * 1e6:.2f} µs")
 
 
 def main() -> None:
     world = World()
-    for part in (new_states, calls, hops, conversion, loops, interrupts, editing, memory):
+    for part in (new_states, calls, hops, conversion, loops, patterns, interrupts, editing, memory):
+        part(world)
+    world.state.close()
+    print("\nLuaJIT, its compiler off")
+    world = World("luajit")
+    for part in (new_states, calls, conversion, loops, patterns, interrupts, memory):
         part(world)
     world.state.close()
 
