@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+from llmspell_config._changes import ConfigChanges
 from llmspell_config._redaction import redacted
 from llmspell_config._resolved import resolved
 from llmspell_core import ConfigurationError, ScriptHost, exposed, nearest, script_global
@@ -14,19 +15,24 @@ from llmspell_core import ConfigurationError, ScriptHost, exposed, nearest, scri
 class ConfigGlobal:
     """The settings in force, defaults included; secrets read ``<REDACTED>``.
 
-    Read-only: settings are made in ``llmspell.toml``, the environment and on the command line.
+    Settings are made in ``llmspell.toml``, the environment and on the command line. What a
+    script may change here, for as long as the program runs, is said by
+    ``runtime.security.config_permissions``: ``read_only``, ``standard`` or ``full``.
     """
 
     def __init__(self, host: ScriptHost) -> None:
         self._host = host
+        self._changes = ConfigChanges(host.services)
 
     def _all(self) -> dict[str, Any]:
         services = self._host.services
-        return self._host.context.observe(
-            "config",
-            None,
-            lambda: cast("dict[str, Any]", redacted(resolved(services.config, services.plugins))),
-        )
+        open_ = self._changes.permissions()["access_secrets"]
+
+        def read() -> dict[str, Any]:
+            found = resolved(services.config, services.plugins)
+            return cast("dict[str, Any]", found if open_ else redacted(found))
+
+        return self._host.context.observe("config", None, read)
 
     def _at(self, path: str) -> Any:
         # Both nestings of providers answer.
@@ -128,20 +134,77 @@ class ConfigGlobal:
 
     @exposed()
     def get_permissions(self) -> dict[str, bool]:
-        """What scripts may do with the configuration: the preset ``standard``.
+        """What scripts may do with the configuration.
 
         Returns:
             ``{read, modify_providers, modify_tools, modify_runtime, modify_security,
             access_secrets}``
         """
-        return {
-            "read": True,
-            "modify_providers": False,
-            "modify_tools": True,
-            "modify_runtime": False,
-            "modify_security": False,
-            "access_secrets": False,
-        }
+        return self._changes.permissions()
+
+    @exposed()
+    async def set_provider(self, name: str, config: dict[str, Any]) -> bool:
+        """Put the settings of a model provider in place of what there was.
+
+        Args:
+            name: Its name.
+            config: Its table, as under ``[providers.NAME]``.
+
+        Returns:
+            True
+        """
+        await self._changes.set_provider(name, config, self._host.context)
+        return True
+
+    @exposed()
+    async def set_security(self, config: dict[str, Any]) -> bool:
+        """Change the limits of scripts, from the next execution on.
+
+        Args:
+            config: ``max_memory_bytes`` (at most 1 GB), ``max_execution_time_ms`` (at least
+                1000).
+
+        Returns:
+            True
+        """
+        await self._changes.set_security(config, self._host.context)
+        return True
+
+    @exposed()
+    async def add_allowed_path(self, path: str) -> bool:
+        """Let tools work in a folder.
+
+        Args:
+            path: The folder; inside the working directory, unless the permissions are ``full``.
+
+        Returns:
+            True
+        """
+        await self._changes.add_allowed_path(path, self._host.context)
+        return True
+
+    @exposed()
+    def snapshot(self) -> int:
+        """Remember the settings; returns the number that `restore_snapshot` takes."""
+        return self._changes.snapshot(self._host.context)
+
+    @exposed()
+    def list_snapshots(self) -> list[int]:
+        """The numbers of the remembered settings, oldest first; the last ten are kept."""
+        return self._changes.snapshots()
+
+    @exposed()
+    async def restore_snapshot(self, timestamp: int) -> bool:
+        """Make remembered settings those in force.
+
+        Args:
+            timestamp: The number that `snapshot` gave.
+
+        Returns:
+            True
+        """
+        await self._changes.restore(timestamp, self._host.context)
+        return True
 
     @exposed()
     def to_json(self, pretty: bool = False) -> str:

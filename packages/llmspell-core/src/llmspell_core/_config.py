@@ -91,6 +91,10 @@ class Config:
         build: ``(section name, dataclass, values) -> instance``.
         home: Directory for data; None asks `data_directory`.
         origin: The file they came from, for messages.
+
+    Attributes:
+        version: Counts the changes made by `change` and `put_back`; who keeps something made of
+            settings looks whether it is still of this version.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Config:
         self._home = home
         self._sections: dict[str, Any] = {}
         self.origin = origin
+        self.version = 0
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -143,6 +148,26 @@ class Config:
                 )
             self._sections[name] = made
         return cast("T", made)
+
+    def change(self, path: str, value: Any) -> None:
+        """Set the value at the dotted *path* from now on; no file is written."""
+        *above, last = path.split(".")
+        top: dict[str, Any] = dict(self._values)
+        inner = top
+        for part in above:
+            found = inner.get(part)
+            inner[part] = (
+                dict(cast("Mapping[str, Any]", found)) if isinstance(found, Mapping) else {}
+            )
+            inner = inner[part]
+        inner[last] = value
+        self.put_back(top)
+
+    def put_back(self, values: Mapping[str, Any]) -> None:
+        """Make *values*, as `values` once gave them, the settings from now on."""
+        self._values = values
+        self._sections = {}
+        self.version += 1
 
     def replaced(self, values: Mapping[str, Any], *, home: str | None = None) -> Config:
         """Other *values* under the same rules, for a run that is repeated with the settings it

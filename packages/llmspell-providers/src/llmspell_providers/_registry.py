@@ -53,14 +53,17 @@ class ProviderService(ProviderRegistry):
         self._services = services
         self._lock = threading.Lock()
         self._tables: dict[str, dict[str, Any]] | None = None
+        self._version = services.config.version
         self._built: dict[tuple[str, ...], Guarded] = {}
         self._wrapped: dict[tuple[str, ...], Provider] = {}
         self._environment: Any = None
         self._answers: dict[tuple[str | None, ...], tuple[Provider, str]] = {}
 
     def _configured(self) -> dict[str, dict[str, Any]]:
-        if self._tables is None:
-            self._tables = provider_tables(self._services.config)
+        config = self._services.config
+        if self._tables is None or self._version != config.version:
+            self._version = config.version
+            self._tables = provider_tables(config)
         return self._tables
 
     def _plugins(self) -> PluginIndex:
@@ -191,11 +194,13 @@ class ProviderService(ProviderRegistry):
         return found
 
     def _known(self) -> dict[tuple[str | None, ...], tuple[Provider, str]]:
-        """What was resolved since the environment last changed: reading all of it anew takes
-        longer than building an agent.
+        """What was resolved since environment and settings last changed: reading all of it anew
+        takes longer than building an agent.
         """
         raw: Any = getattr(os.environ, "_data", None)
-        if raw is None or raw != self._environment:
+        changed = self._version != self._services.config.version
+        if raw is None or changed or raw != self._environment:
+            self._configured()
             self._environment = None if raw is None else dict(raw)
             self._answers = {}
         return self._answers
@@ -209,12 +214,12 @@ class ProviderService(ProviderRegistry):
         fallback: Sequence[str],
     ) -> tuple[Provider, str]:
         kind, entry, name = self._chosen(model, provider, base_url, api_key)
-        key = _key(kind, entry)
+        key = (*_key(kind, entry), str(self._version))
         guarded = self._guarded(key, entry)
         substitutes: dict[tuple[str, ...], tuple[Guarded, Substitute]] = {}
         for text in dict.fromkeys([*fallback, *entry.resilience.fallback]):
             other_kind, other, other_name = self._chosen(text, None, None, None)
-            other_key = _key(other_kind, other)
+            other_key = (*_key(other_kind, other), str(self._version))
             if (other_key, other_name) != (key, name):
                 own = self._guarded(other_key, other)
                 substitute = Substitute(own.provider, other_name, related=other_kind == kind)

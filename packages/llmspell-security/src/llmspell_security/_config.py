@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from llmspell_core import setting
 
@@ -42,4 +43,9 @@ class RuntimeSecurityConfig:
         env=("LLMSPELL_MAX_EXECUTION_TIME_MS",),
         unit="milliseconds",
         above_zero=True,
+    )
+    config_permissions: Literal["read_only", "standard", "full"] = setting(
+        "standard",
+        help="what scripts may change through Config: nothing, folders for tools, or all but "
+        "the three switches above",
     )

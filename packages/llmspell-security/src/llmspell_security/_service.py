@@ -37,7 +37,7 @@ def level_of(text: str, where: str) -> SecurityLevel:
 
 
 class SecurityService(Security):
-    """The built-in policy, read once from the configuration.
+    """The built-in policy, read from the configuration.
 
     *Paths.* Reading is allowed in ``tools.file_operations.allowed_paths`` (default ``/tmp``;
     ``*`` is everywhere), in the working directory and in the directory of the script
@@ -53,15 +53,22 @@ class SecurityService(Security):
 
     def __init__(self, services: Services) -> None:
         self._config = services.config
+        self._folders: tuple[int, tuple[str, ...]] | None = None
 
-    @cached_property
+    @property
     def settings(self) -> RuntimeSecurityConfig:
         """The section ``[runtime.security]``."""
         return self._config.section("runtime.security", RuntimeSecurityConfig)
 
-    @cached_property
+    @property
     def allowed_paths(self) -> tuple[str, ...]:
         """The real paths of ``tools.file_operations.allowed_paths``."""
+        version = self._config.version
+        if self._folders is None or self._folders[0] != version:
+            self._folders = version, self._read_folders()
+        return self._folders[1]
+
+    def _read_folders(self) -> tuple[str, ...]:
         value = self._config.get("tools.file_operations.allowed_paths")
         if value is None:
             value = ["/tmp"]  # noqa: S108 - the documented default
