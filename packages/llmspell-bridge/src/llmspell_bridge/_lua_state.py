@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from llmspell_bridge._errors import script_error
 from llmspell_bridge._execution import Between, Execution, script_seconds, timed_out
+from llmspell_bridge._host import LuaHost
 from llmspell_bridge._input import ScriptInput
 from llmspell_bridge._interrupt import Interrupter, Watch
 from llmspell_bridge._output import LineOutput
@@ -26,7 +27,6 @@ from llmspell_core import (
     ScriptArguments,
     ScriptError,
     ScriptExit,
-    ScriptHost,
     ScriptResult,
     ScriptState,
     Source,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from llmspell_bridge._config import Limits
     from llmspell_bridge._editor import Editor
     from llmspell_bridge._interpreter import Interpreter
-    from llmspell_bridge._log import ScriptLog
     from llmspell_core import Completions, Documentation, Input, Output, Services
 
 _FORCE_AFTER = 1.0
@@ -46,41 +45,6 @@ _ABANDON_AFTER = 2.0
 _GIVEN_UP = "had to be abandoned; open another"
 _STACK_BYTES = 16 * 1024 * 1024
 _stack_lock = threading.Lock()
-
-
-class LuaHost(ScriptHost):
-    """What script globals are made with."""
-
-    log: ScriptLog
-    """Set by `log_of`, when something is logged."""
-
-    def __init__(self, state: LuaState) -> None:
-        self._state = state
-
-    def heap(self) -> tuple[int, int, int]:
-        """Bytes the script uses, its limit, collections so far."""
-        interpreter = self._state.interpreter
-        assert interpreter is not None
-        return interpreter.heap_bytes(), self._state.limits.memory_bytes, interpreter.collections
-
-    @property
-    def strict(self) -> bool:
-        """Whether scripts have no standard library that reaches out of them."""
-        return self._state.limits.level < 2
-
-    @property
-    def services(self) -> Services:
-        """The services of the kernel."""
-        return self._state.services
-
-    @property
-    def context(self) -> ExecutionContext:
-        """The context of the task that runs."""
-        return self._state.context()
-
-    def write(self, stream: Literal["stdout", "stderr"], text: str) -> None:
-        """Emit output of the script."""
-        self._state.output.write(stream, text.encode("utf-8", "surrogateescape"))
 
 
 class LuaState(ScriptState):
