@@ -55,6 +55,14 @@ _ENTRIES = (
         aliases=("csv-analyzer", "csv-analyzer-tool", "csv-parse", "csv-processor"),
     ),
     Entry(
+        "database-connector",
+        "Query SQLite, PostgreSQL and MariaDB with bound values, and describe tables",
+        "data",
+        "restricted",
+        aliases=("database_connector", "database-query"),
+        also=("communication",),
+    ),
+    Entry(
         "date_time_handler",
         "Parse, format, convert, add, subtract and compare dates and times",
         "utility",

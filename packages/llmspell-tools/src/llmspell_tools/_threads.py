@@ -26,6 +26,10 @@ class Stop:
         """End the work at its next `check`."""
         self._event.set()
 
+    def is_set(self) -> bool:
+        """Whether it should end."""
+        return self._event.is_set()
+
     def check(self) -> None:
         """Raise `Stopped` once set."""
         if self._event.is_set():

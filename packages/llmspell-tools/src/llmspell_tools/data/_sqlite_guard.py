@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 LONGEST_VALUE = 10_000_000
 LONGEST_STATEMENT = 1_000_000
 
-_READING = frozenset(
+READING = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 )
 _FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "writefile", "readfile", "edit"})
@@ -18,7 +18,7 @@ Refusal = Callable[[str], None]
 
 def reads_only(connection: sqlite3.Connection) -> None:
     """From here on *connection* only reads what is open: no writing, attaching, pragmas."""
-    restrict(connection, _READING)
+    restrict(connection, READING)
 
 
 def restrict(
