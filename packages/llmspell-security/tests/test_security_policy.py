@@ -1,6 +1,7 @@
 """The policy through its public door: services.security."""
 
 import os
+import threading
 
 import pytest
 
@@ -181,6 +182,30 @@ def test_symbolic_link_counts_where_it_points(places, open_policy):
                 security.path(str(allowed / name), mode, context)
     assert security.path(str(allowed / "in"), "write", context) == str(allowed / "file.txt")
     assert security.path(str(allowed / "loop"), "read", context) == str(allowed / "loop")
+
+
+def test_link_that_comes_and_goes_is_refused_or_resolved(places, open_policy):
+    security, context = open_policy()
+    link, done = places / "allowed" / "link", threading.Event()
+
+    def flicker():
+        while not done.is_set():
+            link.symlink_to(places / "secret")
+            link.unlink()
+
+    thread = threading.Thread(target=flicker)
+    thread.start()
+    found = set()
+    try:
+        for _ in range(2000):
+            try:
+                found.add(security.path(str(link), "read", context))
+            except SecurityError as error:
+                found.add(error.message.partition(":")[0])
+    finally:
+        done.set()
+        thread.join()
+    assert found <= {str(link), "Path not allowed"}
 
 
 def test_link_into_an_allowed_folder_is_allowed(places, open_policy):

@@ -65,6 +65,22 @@ def absolute(path: str, base: str) -> str:
     return "/" + os.path.normpath(whole).lstrip("/")
 
 
+def real_path(plain: str, shown: str) -> str:
+    """The real path of the absolute path *plain*; *shown* is what it was given as.
+
+    Raises:
+        SecurityError: when a link in it vanished while it was followed.
+    """
+    try:
+        return os.path.realpath(plain)
+    except OSError as error:
+        raise SecurityError(
+            f"Path not allowed: {shown} changed while it was checked ({error.strerror})",
+            violation_type="file_access",
+            details={"path": shown},
+        ) from None
+
+
 def contains(folder: str, path: str) -> bool:
     """Whether *path* is *folder* or below it, by components: ``/tmp`` does not hold ``/tmp2``."""
     return path == folder or folder == "/" or path.startswith(folder + "/")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmspell_core import ConfigurationError, Security, SecurityError, SecurityLevel, nearest
 from llmspell_security._config import RuntimeSecurityConfig
-from llmspell_security._paths import absolute, real_folders, within
+from llmspell_security._paths import absolute, real_folders, real_path, within
 
 if TYPE_CHECKING:
     from llmspell_core import ExecutionContext, Services
@@ -96,7 +96,7 @@ class SecurityService(Security):
         """
         working = os.getcwd()
         plain = absolute(path, working)
-        real = os.path.realpath(plain)
+        real = real_path(plain, path)
         if caller == "script" and self.settings.allow_file_access:
             return real
         if self._is_own(real):
