@@ -14,7 +14,11 @@ COMPARE = b"""
 local source, budget, old = ...
 local own = {find = string.find, match = string.match, gmatch = string.gmatch, gsub = string.gsub}
 local function nowhere() return "" end
-local ours = assert((loadstring or load)(source))(budget, old, nowhere)
+local function blamed(_, ok, ...)
+  if ok then return ... end
+  error((...), 0)
+end
+local ours = assert((loadstring or load)(source))(budget, old, nowhere, blamed)
 local function called(library, name, s, p, more)
   return pcall(function()
     if name == "gmatch" then

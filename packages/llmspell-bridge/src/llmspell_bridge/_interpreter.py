@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from llmspell_bridge._testing import Testing
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "lua")
-_CHUNKS = ("core", "promise", "patterns", "stdlib", "natives", "peek")
+_CHUNKS = ("core", "promise", "patterns", "stdlib", "files", "natives", "peek", "execution")
 _JIT_VERSION = (5, 1)
 _PATTERN_BUDGET = 100_000_000
 """Steps of C's pattern matcher, which cannot be interrupted: half a second to a second."""
@@ -100,10 +100,13 @@ class Interpreter:
         state.interrupter.attach(int(table, 16), int(probe, 16))
         self._load(chunks["promise"], bridge)
         is_jit = self._watch is not None
-        patterns = self._load(chunks["patterns"], _PATTERN_BUDGET, is_jit, bridge[b"position"])
+        patterns = self._load(
+            chunks["patterns"], _PATTERN_BUDGET, is_jit, bridge[b"position"], bridge[b"blamed"]
+        )
         self._load(chunks["stdlib"], bridge, limits.level, patterns)
-        self._load(chunks["natives"], bridge)
-        self._load(chunks["peek"], bridge)
+        self._load(chunks["files"], bridge, limits.level)
+        for name in ("natives", "peek", "execution"):
+            self._load(chunks[name], bridge)
         self._functions = {name: bridge[name.encode()] for name in _FUNCTIONS}
         self.converter = Converter(self._runtime, self._functions, self._handle)
         self.converter.memory_bytes = limits.memory_bytes

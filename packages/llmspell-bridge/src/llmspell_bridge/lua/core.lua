@@ -87,6 +87,29 @@ local function fail(message)
   error(position() .. tostring(message), 0)
 end
 
+-- A C function that we call for a script blames our line; this blames the script's. What the
+-- script itself raised meanwhile stays as it is.
+local COMPLAINTS = { "^bad argument #", "^wrong number of arguments", "^resulting string too large",
+  "^cannot change a protected", "^'__tostring' must", "^too many elements", "^wrap around",
+  "^invalid capture", "^invalid use of", "^invalid replacement", "^invalid value" }
+
+local function blamed(name, ok, ...)
+  if ok then return ... end
+  local message = (...)
+  if type(message) == "string" then
+    local text = gsub(message, "^%[llmspell%]:%d+: ", "")
+    for i = 1, #COMPLAINTS do
+      if find(text, COMPLAINTS[i]) then
+        text = gsub(text, "^(bad argument #%d+ to )'[^']*'", "%1'" .. name .. "'")
+        error(position() .. text, 0)
+      end
+    end
+  end
+  error(message, 0)
+end
+
+bridge.blamed = blamed
+
 -- Ends the task: the host arms the interrupt for this coroutine, so that no pcall gets away.
 local function die()
   if host_dying(format("%p", raw_running())) then error(MARK, 0) end

@@ -1,13 +1,12 @@
 -- What the globals Debug, Streaming and Utils can do only in Lua itself.
 
 local bridge = ...
-local natives, finish, fail = bridge.natives, bridge.finish, bridge.fail
+local natives, fail, G = bridge.natives, bridge.fail, bridge.G
 local objects, texts, NULL = bridge.objects, bridge.texts, bridge.NULL
-local G, host = bridge.G, bridge.host
-local type, tostring, next, select, error = type, tostring, next, select, error
+local type, tostring, next, ipairs, select, error = type, tostring, next, ipairs, select, error
 local pcall, setmetatable, rawget = pcall, setmetatable, rawget
 local getmetatable, checked_setmetatable = bridge.getmetatable, bridge.G.setmetatable
-local format, rep, sub, gsub = string.format, string.rep, string.sub, string.gsub
+local format, rep, sub = string.format, string.rep, string.sub
 local concat, sort, unpack = table.concat, table.sort, table.unpack or unpack
 local math_type = math.type or function(x) return x % 1 == 0 and "integer" or "float" end
 local raw_running, raw_yield = coroutine.running, coroutine.yield

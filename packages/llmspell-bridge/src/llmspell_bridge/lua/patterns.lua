@@ -7,7 +7,7 @@
 -- and if even one place may be too much work, the matcher below, which runs in Lua as well and tries
 -- nothing twice. Both can be interrupted.
 
-local budget, old, position = ...       -- old: LuaJIT, which takes empty matches as Lua 5.1 does
+local budget, old, position, blamed = ...   -- old: LuaJIT, which takes empty matches as Lua 5.1 does
 
 local type, tostring, select, error, pcall, next = type, tostring, select, error, pcall, next
 local string = string
@@ -552,17 +552,6 @@ local function beginning(init, n)
 end
 
 -- The functions -----------------------------------------------------------------------------------
-
--- What C complains of is the fault of the script's line; it knows neither that nor its own name.
-local function blamed(name, ok, ...)
-  if ok then return ... end
-  local message = (...)
-  if type(message) == "string" then
-    local text, count = raw_gsub(message, "^(bad argument #%d+ to )'[^']*'", "%1'" .. name .. "'")
-    if count == 1 or raw_find(message, "^invalid ") then error(position() .. text, 0) end
-  end
-  error(message, 0)
-end
 
 -- Pattern → how long a subject C gets without a closer look; -1 for what is no pattern.
 local limits, known = {}, 0

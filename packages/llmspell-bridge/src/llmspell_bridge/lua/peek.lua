@@ -2,7 +2,7 @@
 -- and through `__index` where that is a table.
 
 local bridge = ...
-local G, objects, opaque = bridge.G, bridge.objects, bridge.opaque
+local G, objects = bridge.G, bridge.objects
 local getmetatable, getinfo, getlocal = bridge.getmetatable, bridge.getinfo, bridge.getlocal
 local type, tostring, next, select = type, tostring, next, select
 local rawget, rawequal = rawget, rawequal

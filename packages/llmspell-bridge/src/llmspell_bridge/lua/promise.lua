@@ -1,9 +1,9 @@
 -- Promises: what the async twins of declared methods return.
 
 local bridge = ...
-local host, finish, await = bridge.host, bridge.finish, bridge.await
-local type, tostring, select, setmetatable, rawget, pcall, error =
-  type, tostring, select, setmetatable, rawget, pcall, error
+local host, await = bridge.host, bridge.await
+local type, tostring, ipairs, setmetatable, pcall, error =
+  type, tostring, ipairs, setmetatable, pcall, error
 
 local Promise = {}
 local by_token = {}
