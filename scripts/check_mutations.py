@@ -168,7 +168,7 @@ MUTATIONS = (
     ),
     Mutation(
         "recording: pairs has a fixed order",
-        "lua/stdlib.lua",
+        "lua/execution.lua",
         "bridge.ordered_pairs = raw_ordered_pairs",
         "bridge.ordered_pairs = raw_pairs ordered_keys = function(t) local k = {} "
         "for n in raw_next, t do k[#k + 1] = n end return k end",

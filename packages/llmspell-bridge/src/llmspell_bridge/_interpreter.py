@@ -127,6 +127,7 @@ class Interpreter:
     def _limit(self, memory_bytes: int) -> None:
         """The limit counts what scripts use, not what the engine brought."""
         runtime = self._runtime
+        runtime.gccollect()
         self._base = used = runtime.get_memory_used()
         self.collections = 0
         counted = runtime.eval(b"collectgarbage('count')")
