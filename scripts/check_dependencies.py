@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 UNIMPORTED = {
     "llmspell-cli": "the extra `all` is the umbrella of the distributions a user installs",
     "llmspell-storage": "SQLAlchemy imports the drivers of its extras by the name in the URL",
+    "llmspell-tools": "SQLAlchemy imports the drivers of the extra `sql` by the name in the URL",
     "llmspell-testing": "the suites need the pytest-asyncio plugin, which pytest imports",
 }
 
