@@ -286,6 +286,22 @@ async def test_calls_share_a_pool_and_many_at_once_are_served(world, server):
     assert len(apart) == 5
 
 
+@SERVERS
+async def test_a_call_leaves_no_lock_behind(world, server):
+    database = await world(server, max_connections=1)
+    lock, free = {
+        "postgresql": (
+            "SELECT pg_advisory_lock(4711) AS x",
+            "SELECT pg_try_advisory_lock(4711) AS x",
+        ),
+        "mysql": ("SELECT get_lock('x4711', 0) AS x", "SELECT get_lock('x4711', 0) AS x"),
+    }[server]
+    await database.rows(lock)
+    await database.rows("SELECT 1 AS a")
+    [row] = await database.rows(free, use_pool=False)
+    assert row["x"] in (True, 1)
+
+
 # Where the database is -----------------------------------------------------------------------
 
 

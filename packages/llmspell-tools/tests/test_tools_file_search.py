@@ -5,6 +5,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
 from llmspell_core import (
     CancelSignal,
@@ -17,6 +20,7 @@ from llmspell_core import (
 )
 from llmspell_testing import SecurityDouble, ToolSuite
 from llmspell_tools.filesystem import FileSearch
+from llmspell_tools.filesystem import _searching as searching
 from llmspell_utils import unless_cancelled
 
 
@@ -157,6 +161,52 @@ async def test_case_overlap_and_regular_expressions(search, allowed):
     assert [m["matched_text"] for m in anchored.value] == ["aaaa"]
     loud = await search(r"^PRICE", use_regex=True, case_sensitive=False)
     assert places(loud) == [("x.txt", 3, 1)]
+
+
+PARTS = r"a b . ^ $ \s \b \W [^a] (?:a|b) a* b+ a{2} (?!b) (?=a) (?<!a) \A \Z (a) a*+"
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@for_all(
+    st.lists(
+        st.sampled_from(PARTS.split()),
+        min_size=1,
+        max_size=4,
+    ),
+    st.lists(st.sampled_from(["a", "b", " ", "\n", "\r\n", "\r"]), max_size=12).map("".join),
+)
+def test_a_regular_expression_matches_line_by_line(tmp_path, parts, text):
+    """As if each line stood alone, however the search gets there faster."""
+    pattern = "".join(parts)
+    try:
+        compiled = re.compile(pattern)
+    except re.error:
+        return
+    (tmp_path / "x.txt").write_text(text, newline="")
+    lines = text.split("\n")
+    lines = lines[:-1] if lines[-1] == "" else lines
+    expected = [
+        (number, found.start() + 1)
+        for number, line in enumerate(lines, 1)
+        for found in compiled.finditer(line.removesuffix("\r"))
+    ]
+    options = {
+        "pattern": pattern,
+        "case_sensitive": True,
+        "use_regex": True,
+        "context_lines": 0,
+        "include": [],
+        "exclude": [],
+        "exclude_dirs": [],
+        "file_pattern": None,
+        "max_file_size": 1000,
+        "max_per_file": 0,
+        "max_results": 1000,
+        "max_depth": 1,
+    }
+    answer = searching.search(str(tmp_path), str(tmp_path), options)
+    found = [(match["line_number"], match["column_number"]) for match in answer["matches"]]
+    assert found == expected
 
 
 @pytest.mark.parametrize("names", [("query", "directory"), ("search", "dir"), ("input", "path")])

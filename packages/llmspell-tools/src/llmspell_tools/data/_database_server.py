@@ -140,7 +140,11 @@ class Server:
         if self._place.dialect == "postgresql":
             if not writes:
                 await connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-            await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+            # And without what an earlier call on this connection may have left behind.
+            await connection.exec_driver_sql(
+                f"SELECT set_config('statement_timeout', '{milliseconds}', true), "
+                "pg_advisory_unlock_all()"
+            )
             return None
         found = await connection.exec_driver_sql("SELECT CONNECTION_ID(), @@version")
         backend, version = cast("tuple[int, str]", found.one())

@@ -14,6 +14,8 @@ from llmspell_tools._threads import Stop
 from llmspell_tools.filesystem._encodings import Detected, shown
 
 LONGEST_INDENT = 1 << 20
+MOST_INDENTS = 1000
+LONGEST_KEPT = 1000
 
 Pieces = Iterator[str]
 Change = Callable[[Pieces], Pieces]
@@ -90,14 +92,31 @@ _INDENT = re.compile(r"(?:(?<=[\n\r])|\A)[ \t]+")
 _INNER_INDENT = re.compile(r"(?<=[\n\r])[ \t]+")
 
 
+class _Indents(dict[str, str]):
+    """What a run of blanks becomes; there are few different ones in a text."""
+
+    def __init__(self, size: int, *, to_spaces: bool) -> None:
+        super().__init__()
+        self._size = size
+        self._to_spaces = to_spaces
+
+    def __missing__(self, blanks: str) -> str:
+        size = self._size
+        width = len(blanks.expandtabs(size))
+        made = " " * width if self._to_spaces else "\t" * (width // size) + " " * (width % size)
+        if len(self) < MOST_INDENTS and len(blanks) < LONGEST_KEPT:
+            self[blanks] = made
+        return made
+
+
 def indentation(size: int, *, to_spaces: bool) -> Change:
     """Tabs at the beginning of lines become spaces up to the next multiple of *size*, or spaces
     tabs.
     """
+    known = _Indents(size, to_spaces=to_spaces)
 
     def indent(found: re.Match[str]) -> str:
-        width = len(found.group().expandtabs(size))
-        return " " * width if to_spaces else "\t" * (width // size) + " " * (width % size)
+        return known[found.group()]
 
     def change(pieces: Pieces) -> Pieces:
         held = ""

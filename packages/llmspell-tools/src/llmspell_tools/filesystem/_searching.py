@@ -27,6 +27,10 @@ MOST_CHARACTERS = 10_000_000
 _PIECE = 1 << 16
 _BINARY_WITHIN = 8192
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_LOOKS_AROUND = re.compile(r"\(\?(?!:|P<)|\\[AZ]|[*+?}]\+")
+"""What may see the end of a line that is not there when the line stands alone, and what gives
+nothing back: lookarounds, flags, atomic groups, possessive repeats.
+"""
 _WILD = re.compile(r"[*?\[]")
 
 Hits = Callable[[str], Iterator[tuple[int, int]]]
@@ -178,9 +182,9 @@ def _go_on() -> None:
 # Patterns ------------------------------------------------------------------------------------
 
 
-def _compiled(wanted: Search, text: str) -> re.Pattern[str]:
+def _compiled(wanted: Search, text: str, flags: int = 0) -> re.Pattern[str]:
     try:
-        return re.compile(text, 0 if wanted.case_sensitive else re.IGNORECASE)
+        return re.compile(text, flags | (0 if wanted.case_sensitive else re.IGNORECASE))
     except (re.error, OverflowError, RecursionError) as error:
         raise Refused(f"Invalid regex pattern: '{wanted.pattern[:200]}': {error}") from None
 
@@ -198,7 +202,12 @@ def _hits(wanted: Search) -> Hits:
 def _needle(wanted: Search) -> Callable[[bytes], bool]:
     """Whether a file may hold a match, quickly."""
     if wanted.use_regex:
-        return lambda content: True
+        if _LOOKS_AROUND.search(wanted.pattern):
+            return lambda content: True
+        # What matches in a line by itself then matches in the whole text too, and one search is
+        # faster than one for every line.
+        whole = _compiled(wanted, wanted.pattern, re.MULTILINE)
+        return lambda content: whole.search(_without_returns(content)) is not None
     needle = wanted.pattern.encode()
     if wanted.case_sensitive:
         return lambda content: needle in content
@@ -206,6 +215,11 @@ def _needle(wanted: Search) -> Callable[[bytes], bool]:
         return lambda content: True
     lowered = needle.lower()
     return lambda content: lowered in content.lower()
+
+
+def _without_returns(content: bytes) -> str:
+    text = content.decode("utf-8", "replace")
+    return text.replace("\r\n", "\n").removesuffix("\r") if "\r" in text else text
 
 
 def _named(wanted: Search) -> Callable[[str], bool]:
